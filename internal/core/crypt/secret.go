@@ -1,0 +1,42 @@
+// Package crypt is arithmetic: ciphers, MACs, PRFs, Diffie-Hellman, and the
+// type Secret that keeps keys out of logs. It draws no randomness of its own.
+package crypt
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+)
+
+// Secret is a key. It never prints its octets, is compared in constant time
+// and can be wiped. The zero Secret is empty.
+type Secret struct{ b []byte }
+
+// NewSecret takes b over: the caller must not use it any more.
+func NewSecret(b []byte) Secret { return Secret{b} }
+
+// Bytes returns the octets themselves, not a copy, for arithmetic only.
+func (s Secret) Bytes() []byte { return s.b }
+
+// Len is the number of octets.
+func (s Secret) Len() int { return len(s.b) }
+
+// Equal compares in constant time for equal lengths.
+func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.b, o.b) == 1 }
+
+// Wipe overwrites the octets with zeros.
+func (s Secret) Wipe() { clear(s.b) }
+
+func (s Secret) String() string { return fmt.Sprintf("Secret(%d bytes)", len(s.b)) }
+
+// GoString keeps %#v from printing the octets.
+func (s Secret) GoString() string { return s.String() }
+
+// Format keeps every verb of fmt from printing the octets.
+func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+
+// LogValue keeps log/slog from printing the octets.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON keeps encoding/json from printing the octets.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }

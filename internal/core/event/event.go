@@ -1,0 +1,254 @@
+// Package event is what happened, as values. The core emits them; show,
+// debug, the log, metrics and the exchange diagram render the same value.
+package event
+
+import (
+	"net/netip"
+	"time"
+
+	"culvert/internal/core/flow"
+	"culvert/internal/core/origin"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
+)
+
+// Role is a gateway's part in one exchange.
+type Role uint8
+
+// The roles.
+const (
+	Initiator Role = iota
+	Responder
+)
+
+func (r Role) String() string {
+	if r == Responder {
+		return "responder"
+	}
+	return "initiator"
+}
+
+// Letter is the role as IOS's debug prints it: (I) or (R).
+func (r Role) Letter() string {
+	if r == Responder {
+		return "R"
+	}
+	return "I"
+}
+
+// Event is one thing that happened, in the context of a peer and, when there
+// is one, of an ISAKMP SA.
+type Event struct {
+	At    time.Time
+	Local netip.AddrPort
+	Peer  netip.AddrPort
+	Conn  int    // conn-id of the ISAKMP SA, 0 when there is none
+	Role  Role   // our part in the ISAKMP SA
+	State string // IOS state of the ISAKMP SA afterwards: MM_NO_STATE … QM_IDLE; "" without one
+	What  What
+}
+
+// What is one of the types of this package.
+type What interface{ what() }
+
+// Direction of a message.
+type Direction uint8
+
+// The directions.
+const (
+	Sent Direction = iota
+	Received
+)
+
+func (d Direction) String() string {
+	if d == Received {
+		return "received"
+	}
+	return "sent"
+}
+
+// Payload is one payload of a message, named and told in a few words.
+type Payload struct {
+	Name   string // "SA", "KE", "NONCE", "ID", "HASH", "VID", "N", "D", "NAT-D", …
+	Detail string // "2 transforms", "198.51.100.1", "NO-PROPOSAL-CHOSEN"; may be empty
+}
+
+// Message is one IKE message that left or came.
+type Message struct {
+	Dir       Direction
+	Exchange  string // "main", "quick", "informational"
+	Name      string // "MM1" … "MM6", "QM1" … "QM3", "INFO"
+	ID        uint32 // message ID, 0 in phase 1
+	Encrypted bool
+	Payloads  []Payload // empty when it could not be read
+	Octets    int       // of the IKE message
+	Attempt   int       // 0 for the first time, n for the n-th retransmission
+	Duplicate bool      // received: seen before, answered from memory
+}
+
+// State is a step of the state machine, in IOS's words: "IKE_I_MM1".
+type State struct{ Old, New string }
+
+// PolicyCheck is one comparison of an offered phase 1 transform with one of
+// our policies. Mismatch names the first attribute that differs:
+// "encryption", "key length", "hash", "group", "authentication"; empty means accepted.
+type PolicyCheck struct {
+	Transform int // number of the offered transform, from 1
+	Offer     policy.ISAKMP
+	Against   policy.ISAKMP
+	Mismatch  string
+}
+
+// PolicyRefused: none of the peer's offers is one of our policies.
+type PolicyRefused struct{ Offers []policy.ISAKMP }
+
+// KeyLookup is the search for the peer's pre-shared key.
+type KeyLookup struct {
+	Found  bool
+	Origin origin.Line
+}
+
+// NATCheck is what the NAT-D payloads tell (RFC 3947 3.2).
+type NATCheck struct{ LocalBehind, PeerBehind bool }
+
+// Phase1Up: the ISAKMP SA is authenticated.
+type Phase1Up struct {
+	Policy   policy.ISAKMP // as agreed; Lifetime is the shorter one
+	Identity string        // of the peer
+	NAT      NATCheck
+}
+
+// Proposal is one phase 2 offer.
+type Proposal struct {
+	Number   int
+	Set      policy.TransformSet // without a name when it is the peer's
+	Group    suite.Group
+	Lifetime policy.Lifetime
+	Encap    string // "tunnel", "transport", "udp tunnel", …
+	// Unknown says what could not be read: "ESP transform 250". The proposal is then refused.
+	Unknown string
+}
+
+// ProposalCheck is one comparison of an offered proposal with one transform
+// set. Mismatch names what differs: "protocol", "encryption", "key length",
+// "integrity", "mode", "pfs group"; empty means accepted.
+type ProposalCheck struct {
+	Offer    Proposal
+	Against  policy.TransformSet
+	Mismatch string
+}
+
+// ProposalRefused: none of the peer's phase 2 offers is one of our transform sets.
+type ProposalRefused struct {
+	Flow   policy.FlowID
+	Offers []Proposal
+	Sets   []policy.TransformSet
+	PFS    suite.Group
+}
+
+// ProxyCheck is the search for the crypto ACL line that permits the offered identities.
+type ProxyCheck struct {
+	Offered flow.Selectors // seen from us
+	Flow    policy.FlowID  // the line found
+	Found   bool
+}
+
+// Phase2Up: an IPsec SA pair was agreed.
+type Phase2Up struct {
+	Flow      policy.FlowID
+	Selectors flow.Selectors
+	Set       policy.TransformSet
+	PFS       suite.Group
+	In, Out   uint32 // SPIs
+	Encap     bool   // in UDP 4500
+	Lifetime  policy.Lifetime
+	Rekey     bool // replaces an older pair
+}
+
+// Notify is a notification or an error told to or by the peer.
+type Notify struct {
+	Dir       Direction
+	Type      string // RFC word: "NO-PROPOSAL-CHOSEN"
+	Number    uint16
+	Protected bool // encrypted and its hash verified
+	Text      string
+}
+
+// Deleted: an SA is gone. Protocol is "ISAKMP" or "ESP".
+type Deleted struct {
+	Protocol string
+	SPI      uint32 // inbound SPI of an IPsec SA pair; 0 for ISAKMP
+	Reason   string
+	ByPeer   bool
+}
+
+// Triggered: interesting traffic without an SA asked for one.
+type Triggered struct {
+	Flow   policy.FlowID
+	Packet flow.Tuple
+}
+
+// Retransmit: no answer in time, the last message goes out again.
+type Retransmit struct {
+	Attempt, Of int
+	Name        string // of the message
+}
+
+// Code says why a negotiation failed; package diagnose turns it into a sentence.
+type Code string
+
+// The codes.
+const (
+	NoAnswer       Code = "no-answer"     // nothing came back
+	NoPolicy       Code = "no-policy"     // no common ISAKMP policy
+	NoKey          Code = "no-key"        // no pre-shared key for this peer
+	WrongKey       Code = "wrong-key"     // message 5 or 6 does not decrypt or its hash is wrong
+	NoTransformSet Code = "no-transform"  // no common transform set
+	PFSMismatch    Code = "pfs-mismatch"  // PFS wanted, or another group
+	NoProxy        Code = "no-proxy"      // crypto ACLs are no mirror images
+	PeerRefused    Code = "peer-refused"  // the peer said no with another notification
+	Malformed      Code = "malformed"     // the peer's message broke the rules
+	Expired        Code = "expired"       // the negotiation took too long
+	BadIdentity    Code = "bad-identity"  // the peer's identity is not the one expected
+	Cleared        Code = "cleared"       // an operator or the peer ended it
+	NoEntry        Code = "no-crypto-map" // no crypto map entry names this peer
+	LegacyOnly     Code = "legacy-only"   // all that is in common is behind the compliance shield
+)
+
+// Failed: a negotiation ended without an SA.
+type Failed struct {
+	Phase  int // 1 or 2
+	Flow   policy.FlowID
+	Code   Code
+	Reason string // one clause, for logs
+	// LastSent is the last message sent ("MM1"), LastReceived the last message taken ("" for none).
+	LastSent, LastReceived string
+	// Notified is the RFC word of the peer's notification, when that ended it.
+	Notified string
+	// Offers of the peer, for the two codes that compare offers.
+	PolicyOffers   []policy.ISAKMP
+	ProposalOffers []Proposal
+	// Offered are the identities that were refused, seen from us.
+	Offered flow.Selectors
+}
+
+// Dropped: a datagram was ignored; nothing changed.
+type Dropped struct{ Reason string }
+
+func (Message) what()         {}
+func (State) what()           {}
+func (PolicyCheck) what()     {}
+func (PolicyRefused) what()   {}
+func (KeyLookup) what()       {}
+func (NATCheck) what()        {}
+func (Phase1Up) what()        {}
+func (ProposalCheck) what()   {}
+func (ProposalRefused) what() {}
+func (ProxyCheck) what()      {}
+func (Phase2Up) what()        {}
+func (Notify) what()          {}
+func (Deleted) what()         {}
+func (Triggered) what()       {}
+func (Retransmit) what()      {}
+func (Failed) what()          {}
+func (Dropped) what()         {}

@@ -1,0 +1,198 @@
+// Package policy holds what the five steps say, as the protocol engine uses
+// it, and chooses: ISAKMP policies, transform sets and proxy identities.
+// RFC 2409 section 5 (phase 1 offers), RFC 2407 section 4 (phase 2 offers).
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/flow"
+	"culvert/internal/core/origin"
+	"culvert/internal/core/suite"
+)
+
+// ISAKMP is one ISAKMP policy: step 2. A lower Priority is preferred.
+type ISAKMP struct {
+	Priority int
+	Cipher   suite.Cipher
+	KeyBits  int // of the cipher
+	Hash     suite.Hash
+	Auth     suite.Auth
+	Group    suite.Group
+	Lifetime time.Duration
+	Origin   origin.Line // the "crypto isakmp policy" line
+	// Where each value was written; the zero Line for a default.
+	CipherOrigin, HashOrigin, AuthOrigin, GroupOrigin, LifetimeOrigin origin.Line
+}
+
+// String is the policy in IOS words: "aes 256, sha256, pre-share, group 14".
+func (p ISAKMP) String() string {
+	return fmt.Sprintf("%s, %s, %s, group %d", CipherWords(p.Cipher, p.KeyBits), p.Hash.Row().IKE, p.Auth, uint16(p.Group))
+}
+
+// CipherWords is a cipher as an ISAKMP policy names it: "aes 256", "3des".
+func CipherWords(c suite.Cipher, bits int) string {
+	w := c.Row().IKE
+	if w == "" {
+		w = c.Row().RFC
+	}
+	if c.Row().Sized {
+		return fmt.Sprintf("%s %d", w, bits)
+	}
+	return w
+}
+
+// Key is a pre-shared key and the peers it serves.
+type Key struct {
+	Peers  netip.Prefix // 0.0.0.0/0 for the wildcard key
+	Secret crypt.Secret
+	Origin origin.Line
+}
+
+// TransformSet is what a phase 2 offer protects with: step 3.
+type TransformSet struct {
+	Name    string
+	AH      suite.Hash   // NoHash for no AH
+	Cipher  suite.Cipher // NoCipher for no ESP
+	KeyBits int
+	Integ   suite.Hash // ESP's integrity; NoHash with a combined mode
+	Mode    suite.Mode
+	Origin  origin.Line
+}
+
+// Words is the set as IOS's show commands print it: "esp-256-aes esp-sha256-hmac".
+func (t TransformSet) Words() string {
+	s := ""
+	add := func(w string) {
+		if s != "" {
+			s += " "
+		}
+		s += w
+	}
+	if t.AH != suite.NoHash {
+		add(t.AH.Row().AH)
+	}
+	switch {
+	case t.Cipher == suite.AESCBC && t.KeyBits != 128:
+		add(fmt.Sprintf("esp-%d-aes", t.KeyBits))
+	case t.Cipher == suite.AESGCM && t.KeyBits != 128:
+		add(fmt.Sprintf("esp-gcm %d", t.KeyBits))
+	case t.Cipher != suite.NoCipher:
+		add(t.Cipher.Row().ESP)
+	}
+	if t.Integ != suite.NoHash {
+		add(t.Integ.Row().ESP)
+	}
+	return s
+}
+
+// ConfigWords is the set as it is written in a configuration: "esp-aes 256 esp-sha256-hmac".
+func (t TransformSet) ConfigWords() string {
+	t2 := t
+	t2.Cipher, t2.Integ = suite.NoCipher, suite.NoHash
+	s := t2.Words()
+	if t.Cipher != suite.NoCipher {
+		if s != "" {
+			s += " "
+		}
+		s += t.Cipher.Row().ESP
+		if t.Cipher.Row().Sized && t.KeyBits != 128 {
+			s += fmt.Sprintf(" %d", t.KeyBits)
+		}
+	}
+	if t.Integ != suite.NoHash {
+		if s != "" {
+			s += " "
+		}
+		s += t.Integ.Row().ESP
+	}
+	return s
+}
+
+func (t TransformSet) String() string { return t.Words() }
+
+// Lifetime is how long an IPsec SA lives; the first limit reached ends it.
+type Lifetime struct {
+	Time      time.Duration
+	Kilobytes uint64 // of 1024 octets; 0 for no volume limit
+}
+
+// The defaults of IOS.
+const (
+	DefaultISAKMPLifetime  = 86400 * time.Second
+	DefaultIPsecLifetime   = 3600 * time.Second
+	DefaultIPsecKilobytes  = 4608000
+	DefaultReplayWindow    = 64
+	DefaultTransformCipher = suite.AESCBC
+)
+
+// FlowID names one permit line of a crypto ACL under one crypto map entry.
+type FlowID struct {
+	Map  string
+	Seq  int
+	Line int // sequence number of the ACL line
+}
+
+func (f FlowID) String() string { return fmt.Sprintf("%s %d, line %d", f.Map, f.Seq, f.Line) }
+
+// Entry is one entry of a crypto map, applied to an interface: step 5.
+type Entry struct {
+	Map       string
+	Seq       int
+	Interface string     // IOS name of the interface it is applied to
+	Local     netip.Addr // the interface's address: our end of the tunnel
+	Peers     []netip.Addr
+	Sets      []TransformSet
+	PFS       suite.Group // NoGroup for none
+	Lifetime  Lifetime
+	ACL       *flow.List
+	Origin    origin.Line // the "crypto map NAME SEQ ipsec-isakmp" line
+	// Where the parts were written.
+	PeerOrigin, SetOrigin, PFSOrigin, ACLOrigin, LifetimeOrigin origin.Line
+}
+
+// Flow is one line of interesting traffic: steps 4 and 5 together.
+type Flow struct {
+	ID        FlowID
+	Selectors flow.Selectors
+	Line      *flow.Line
+	Entry     *Entry
+}
+
+// Flows lists the entry's permit lines that can be negotiated, in order.
+func (e *Entry) Flows() []Flow {
+	var out []Flow
+	for i := range e.ACL.Lines {
+		l := &e.ACL.Lines[i]
+		if s, ok := l.Selectors(); ok {
+			out = append(out, Flow{FlowID{e.Map, e.Seq, l.Seq}, s, l, e})
+		}
+	}
+	return out
+}
+
+// Settings is the configuration of one engine.
+type Settings struct {
+	Hostname string
+	Policies []ISAKMP // ascending priority number
+	Keys     []Key
+	Entries  []Entry // in the order they are tried
+	// Legacy is "crypto engine compliance shield disable": legacy algorithms
+	// may be negotiated.
+	Legacy       bool
+	ReplayWindow int // packets
+}
+
+// KeyFor returns the key with the longest prefix that holds peer.
+func (s *Settings) KeyFor(peer netip.Addr) (Key, bool) {
+	best, found := Key{}, false
+	for _, k := range s.Keys {
+		if k.Peers.Contains(peer) && (!found || k.Peers.Bits() > best.Peers.Bits()) {
+			best, found = k, true
+		}
+	}
+	return best, found
+}
