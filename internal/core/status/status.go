@@ -16,8 +16,20 @@ import (
 // Gateway is the whole snapshot.
 type Gateway struct {
 	Hostname string
+	Version  string    // of the program, as show version prints it
+	Started  time.Time // of the process; zero when unknown
 	Now      time.Time
 	Settings *policy.Settings
+	// Sets is every transform set of the configuration, in its order. When nil
+	// show takes the sets of Settings.Entries.
+	Sets []policy.TransformSet
+	// Entries is every crypto map entry of the configuration, also those that
+	// are incomplete or applied nowhere (Interface ""). When nil show takes
+	// Settings.Entries.
+	Entries []policy.Entry
+	// Lifetime is the one of "crypto ipsec security-association lifetime"; the
+	// zero Lifetime means the defaults.
+	Lifetime policy.Lifetime
 	ISAKMP   []ISAKMP
 	Flows    []Flow // every flow of every entry, with or without SAs, in configuration order
 	Lists    []List // every access list of the configuration, in its order
@@ -53,9 +65,14 @@ type Flow struct {
 	Selectors flow.Selectors
 	Text      string // the ACL line
 	PathMTU   int
-	Counters  Counters // since start, over all SAs of the flow
-	Children  []Child  // newest last; empty when the flow has no SA
-	Waiting   int      // packets queued for the tunnel
+	// InterfaceMTU is the IP MTU of Interface in octets; 0 means PathMTU.
+	InterfaceMTU int
+	// Since is when the flow's first SA of an unbroken series came up: rekeying
+	// does not change it. Zero when there is no SA or nobody kept the time.
+	Since    time.Time
+	Counters Counters // since start, over all SAs of the flow
+	Children []Child  // newest last; empty when the flow has no SA
+	Waiting  int      // packets queued for the tunnel
 }
 
 // Counters of one flow, in packets.
