@@ -1,0 +1,134 @@
+package crypt
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"culvert/internal/core/suite"
+)
+
+// Private is the private half of a Diffie-Hellman exchange: an exponent of a
+// MODP group or a scalar of an ECP group. Like a Secret it never prints. The
+// zero Private holds no key.
+type Private struct {
+	group suite.Group
+	x     Secret
+}
+
+// PrivateSize is the number of random octets NewPrivate wants for g, zero for a
+// group that is not known.
+func PrivateSize(g suite.Group) int {
+	if m, ok := modpOf(g); ok {
+		return m.random
+	}
+	if c, ok := ecpOf(g); ok {
+		return c.size
+	}
+	return 0
+}
+
+// NewPrivate makes a private key from PrivateSize(g) random octets, and the
+// same key from the same octets. It is fast; Public and Shared are not. The
+// octets are copied: wiping them is left to the caller. ErrBadRandom asks for
+// other octets.
+func NewPrivate(g suite.Group, random []byte) (Private, error) {
+	want := PrivateSize(g)
+	if want == 0 {
+		return Private{}, fmt.Errorf("%s: %w", g, ErrGroup)
+	}
+	if len(random) != want {
+		return Private{}, fmt.Errorf("%s: %d octets, want %d: %w", g, len(random), want, ErrRandomSize)
+	}
+	var x []byte
+	var err error
+	if m, ok := modpOf(g); ok {
+		x, err = m.private(random)
+	} else {
+		c, _ := ecpOf(g)
+		x, err = c.private(random)
+	}
+	if err != nil {
+		return Private{}, fmt.Errorf("%s: %w", g, err)
+	}
+	return Private{g, NewSecret(x)}, nil
+}
+
+// Group is the group the key belongs to.
+func (p Private) Group() suite.Group { return p.group }
+
+// Wipe overwrites the key; Public and Shared then answer ErrNoPrivate.
+func (p Private) Wipe() { p.x.Wipe() }
+
+// Public is the value for the KE payload, exactly Group().Row().Public octets: a
+// MODP value with zeros before it (RFC 2409 section 5), or the coordinates x|y
+// without the octet 04 of other encodings (RFC 5903 section 7). Slow.
+func (p Private) Public() ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	var y []byte
+	var err error
+	if m, ok := modpOf(p.group); ok {
+		y, err = m.public(p.x.Bytes())
+	} else {
+		c, _ := ecpOf(p.group)
+		y, err = c.public(p.x.Bytes())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: public value: %w", p.group, err)
+	}
+	return y, nil
+}
+
+// Shared is g^xy, exactly Group().Row().Shared octets with the zeros it begins
+// with: a MODP value as long as the prime, or the x coordinate alone (RFC 5903
+// section 7). The peer's value comes from the network and is checked first;
+// errors.Is tells by the ErrPublic rules what is wrong with it. Slow.
+func (p Private) Shared(peer []byte) (Secret, error) {
+	if err := p.check(); err != nil {
+		return Secret{}, err
+	}
+	if want := p.group.Row().Public; len(peer) != want {
+		return Secret{}, fmt.Errorf("%s: peer's public value of %d octets, want %d: %w", p.group, len(peer), want, ErrPublicSize)
+	}
+	var z []byte
+	var err error
+	if m, ok := modpOf(p.group); ok {
+		z, err = m.shared(p.x.Bytes(), peer)
+	} else {
+		c, _ := ecpOf(p.group)
+		z, err = c.shared(p.x.Bytes(), peer)
+	}
+	if err != nil {
+		return Secret{}, fmt.Errorf("%s: peer's public value: %w", p.group, err)
+	}
+	return NewSecret(z), nil
+}
+
+// check finds a key that is not there: an exponent of zero would make 1 the
+// public value and the shared secret, known to everyone.
+func (p Private) check() error {
+	if zero(p.x.Bytes()) || PrivateSize(p.group) == 0 {
+		return fmt.Errorf("%s: %w", p.group, ErrNoPrivate)
+	}
+	return nil
+}
+
+func (p Private) clone() Private {
+	return Private{p.group, NewSecret(slices.Clone(p.x.Bytes()))}
+}
+
+func (p Private) String() string { return fmt.Sprintf("Private(%s)", p.group) }
+
+// GoString keeps %#v from printing the key.
+func (p Private) GoString() string { return p.String() }
+
+// Format keeps every verb of fmt from printing the key.
+func (p Private) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }
+
+// LogValue keeps log/slog from printing the key.
+func (p Private) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// MarshalJSON keeps encoding/json from printing the key.
+func (p Private) MarshalJSON() ([]byte, error) { return []byte(`"` + p.String() + `"`), nil }
