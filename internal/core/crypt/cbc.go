@@ -60,24 +60,27 @@ func cbcBlock(c suite.Cipher, key Secret, iv, text []byte) (cipher.Block, error)
 }
 
 // WeakDES reports whether a DES key of 8 octets is one of the weak and
-// semi-weak keys that RFC 2409 appendix A lists; ISAKMP does not use those
-// (section 4). Parity bits do not count, as DES leaves them out.
+// semi-weak keys of RFC 2409 appendix A, which ISAKMP must not encrypt with
+// (section 4). Parity bits do not count, as DES leaves them out. The appendix
+// prints two weak keys with e0 and 1f where they have 0e and f1 (FIPS 74): both
+// spellings are refused.
 func WeakDES(key Secret) bool {
 	const parity = 0xfefefefefefefefe
 	if key.Len() != des.BlockSize {
 		return false
 	}
 	switch binary.BigEndian.Uint64(key.Bytes()) & parity {
-	case 0x0101010101010101 & parity, 0x1f1f1f1fe0e0e0e0 & parity, // weak; the appendix
-		0xe0e0e0e01f1f1f1f & parity, 0xfefefefefefefefe & parity, // prints 1f1f 1f1f e0e0 e0e0
-		0x1f1f1f1f0e0e0e0e & parity, 0xe0e0e0e0f1f1f1f1 & parity, // where FIPS 74 has 0e and f1
-		0x01fe01fe01fe01fe & parity, 0xfe01fe01fe01fe01 & parity, // semi-weak
+	case 0x0101010101010101 & parity, 0xfefefefefefefefe & parity,
+		0x1f1f1f1fe0e0e0e0 & parity, 0xe0e0e0e01f1f1f1f & parity,
+		0x1f1f1f1f0e0e0e0e & parity, 0xe0e0e0e0f1f1f1f1 & parity:
+		return true // weak
+	case 0x01fe01fe01fe01fe & parity, 0xfe01fe01fe01fe01 & parity,
 		0x1fe01fe00ef10ef1 & parity, 0xe01fe01ff10ef10e & parity,
 		0x01e001e001f101f1 & parity, 0xe001e001f101f101 & parity,
 		0x1ffe1ffe0efe0efe & parity, 0xfe1ffe1ffe0efe0e & parity,
 		0x011f011f010e010e & parity, 0x1f011f010e010e01 & parity,
 		0xe0fee0fef1fef1fe & parity, 0xfee0fee0fef1fef1 & parity:
-		return true
+		return true // semi-weak
 	}
 	return false
 }

@@ -10,24 +10,35 @@ import (
 
 // Secret is a key. It never prints its octets, is compared in constant time
 // and can be wiped. The zero Secret is empty.
-type Secret struct{ b []byte }
+//
+// The octets hang on a pointer because fmt calls no method on an unexported
+// field: there it prints what it finds, which is now an address.
+type Secret struct {
+	_ [0]func() // == would compare addresses: use Equal
+	b *[]byte
+}
 
 // NewSecret takes b over: the caller must not use it any more.
-func NewSecret(b []byte) Secret { return Secret{b} }
+func NewSecret(b []byte) Secret { return Secret{b: &b} }
 
 // Bytes returns the octets themselves, not a copy, for arithmetic only.
-func (s Secret) Bytes() []byte { return s.b }
+func (s Secret) Bytes() []byte {
+	if s.b == nil {
+		return nil
+	}
+	return *s.b
+}
 
 // Len is the number of octets.
-func (s Secret) Len() int { return len(s.b) }
+func (s Secret) Len() int { return len(s.Bytes()) }
 
 // Equal compares in constant time for equal lengths.
-func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.b, o.b) == 1 }
+func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.Bytes(), o.Bytes()) == 1 }
 
 // Wipe overwrites the octets with zeros.
-func (s Secret) Wipe() { clear(s.b) }
+func (s Secret) Wipe() { clear(s.Bytes()) }
 
-func (s Secret) String() string { return fmt.Sprintf("Secret(%d bytes)", len(s.b)) }
+func (s Secret) String() string { return fmt.Sprintf("Secret(%d bytes)", s.Len()) }
 
 // GoString keeps %#v from printing the octets.
 func (s Secret) GoString() string { return s.String() }
