@@ -11,22 +11,26 @@ import (
 // Secret is a key. It never prints its octets, is compared in constant time
 // and can be wiped. The zero Secret is empty.
 //
-// The octets hang on a pointer because fmt calls no method on an unexported
-// field: there it prints what it finds, which is now an address.
+// The octets hang on two pointers because fmt calls no method on an unexported
+// field: it prints what it finds there, and looks behind one pointer when the
+// verb does not fit. So it finds an address.
 type Secret struct {
 	_ [0]func() // == would compare addresses: use Equal
-	b *[]byte
+	b **[]byte
 }
 
 // NewSecret takes b over: the caller must not use it any more.
-func NewSecret(b []byte) Secret { return Secret{b: &b} }
+func NewSecret(b []byte) Secret {
+	p := &b
+	return Secret{b: &p}
+}
 
 // Bytes returns the octets themselves, not a copy, for arithmetic only.
 func (s Secret) Bytes() []byte {
 	if s.b == nil {
 		return nil
 	}
-	return *s.b
+	return **s.b
 }
 
 // Len is the number of octets.
