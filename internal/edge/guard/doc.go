@@ -1,0 +1,2 @@
+// Package guard keeps interesting traffic closed.
+package guard
