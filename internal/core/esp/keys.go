@@ -1,0 +1,104 @@
+package esp
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/des"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"fmt"
+	"hash"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
+)
+
+// ivMode is a block mode whose IV can be set again. The standard library's CBC
+// modes have SetIV; a new mode for each packet would allocate.
+type ivMode interface {
+	cipher.BlockMode
+	SetIV(iv []byte)
+}
+
+// ciphers is what a transform set and its keys become.
+type ciphers struct {
+	aead  cipher.AEAD
+	salt  [4]byte
+	block cipher.Block // of a CBC mode
+	mac   *mac
+}
+
+// newCiphers checks the key lengths and expands the keys.
+func newCiphers(set policy.TransformSet, encr, integ crypt.Secret) (ciphers, error) {
+	if want := keyLen(set); encr.Len() != want {
+		return ciphers{}, fmt.Errorf("%s: encryption key of %d octets, expected %d: %w", set.Words(), encr.Len(), want, ErrKeyLength)
+	}
+	if want := set.Integ.Row().Size; integ.Len() != want {
+		return ciphers{}, fmt.Errorf("%s: integrity key of %d octets, expected %d: %w", set.Words(), integ.Len(), want, ErrKeyLength)
+	}
+	var k ciphers
+	var err error
+	switch set.Cipher {
+	case suite.AESGCM:
+		key := encr.Bytes()
+		salt := copy(k.salt[:], key[len(key)-len(k.salt):])
+		if k.block, err = aes.NewCipher(key[:len(key)-salt]); err == nil {
+			k.aead, err = cipher.NewGCM(k.block)
+			k.block = nil
+		}
+	case suite.AESCBC:
+		k.block, err = aes.NewCipher(encr.Bytes())
+	case suite.TripleDES:
+		k.block, err = des.NewTripleDESCipher(encr.Bytes())
+	case suite.DES:
+		k.block, err = des.NewCipher(encr.Bytes())
+	case suite.NullCipher:
+	default:
+		err = ErrUnsupported
+	}
+	if err != nil {
+		return ciphers{}, fmt.Errorf("%s: %w", set.Words(), err)
+	}
+	if set.Integ != suite.NoHash {
+		k.mac = newMAC(set.Integ, integ)
+	}
+	return k, nil
+}
+
+// mac is a truncated HMAC that is used again and again.
+type mac struct {
+	h   hash.Hash
+	out [sha512.Size]byte
+	icv int
+}
+
+func newMAC(h suite.Hash, key crypt.Secret) *mac {
+	m := &mac{h: hmac.New(newHash(h), key.Bytes()), icv: h.Row().ICV}
+	m.h.Reset() // keeps the keyed states, so that no later Reset allocates
+	return m
+}
+
+// sum is the ICV of b, valid until the next call.
+func (m *mac) sum(b []byte) []byte {
+	m.h.Reset()
+	m.h.Write(b)
+	return m.h.Sum(m.out[:0])[:m.icv]
+}
+
+func newHash(h suite.Hash) func() hash.Hash {
+	switch h {
+	case suite.MD5:
+		return md5.New
+	case suite.SHA1:
+		return sha1.New
+	case suite.SHA384:
+		return sha512.New384
+	case suite.SHA512:
+		return sha512.New
+	}
+	return sha256.New
+}
