@@ -101,7 +101,7 @@ func layoutOf(set policy.TransformSet) (layout, error) {
 	switch {
 	case set.AH != suite.NoHash:
 		return layout{}, fmt.Errorf("%s: AH is not ESP: %w", set.Words(), ErrUnsupported)
-	case set.Cipher == suite.NoCipher || c.RFC == suite.NoCipher.Row().RFC:
+	case c == suite.NoCipher.Row():
 		return layout{}, fmt.Errorf("%q names no ESP cipher: %w", set.Words(), ErrUnsupported)
 	case set.Cipher.Combined() && set.Integ != suite.NoHash:
 		return layout{}, fmt.Errorf("%s: a combined mode takes no separate integrity: %w", set.Words(), ErrUnsupported)
