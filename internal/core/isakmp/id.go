@@ -241,8 +241,9 @@ func lastOf(p netip.Prefix) netip.Addr {
 // CheckPhase1 checks protocol and port: "During Phase I negotiations, the ID
 // port and protocol fields MUST be set to zero or to UDP port 500. If an
 // implementation receives any other values, this MUST be treated as an error"
-// (RFC 2407 4.6.2). UDP with port 0 or 4500 is accepted too: peers that moved
-// to port 4500 send it (RFC 3947 section 4).
+// (RFC 2407 4.6.2). With NAT traversal "the port in the ID payload in Main
+// Mode/Aggressive Mode MUST be set to 0" (RFC 3947 section 4), so UDP with port
+// 0 is accepted, and 4500 of peers that write the port they moved to.
 func (d Identification) CheckPhase1() error {
 	const udp = 17
 	if d.Protocol == 0 && d.Port == 0 || d.Protocol == udp && (d.Port == 0 || d.Port == 500 || d.Port == 4500) {

@@ -1,0 +1,141 @@
+package isakmp
+
+import (
+	"bytes"
+	"crypto/md5"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func anyBytes(lo, hi int) *rapid.Generator[[]byte] { return rapid.SliceOfN(rapid.Byte(), lo, hi) }
+
+func anyAttribute() *rapid.Generator[Attribute] {
+	return rapid.Custom(func(t *rapid.T) Attribute {
+		typ := rapid.Uint16Range(0, 0x7fff).Draw(t, "type")
+		if rapid.Bool().Draw(t, "basic") {
+			return BasicAttribute(typ, rapid.Uint16().Draw(t, "value"))
+		}
+		return Attribute{Type: typ, Value: anyBytes(0, 40).Draw(t, "value")}
+	})
+}
+
+func anySA() *rapid.Generator[SA] {
+	transform := rapid.Custom(func(t *rapid.T) Transform {
+		return Transform{rapid.Byte().Draw(t, "number"), rapid.Byte().Draw(t, "id"), rapid.SliceOfN(anyAttribute(), 0, 8).Draw(t, "attributes")}
+	})
+	proposal := rapid.Custom(func(t *rapid.T) Proposal {
+		p := Proposal{Number: rapid.Byte().Draw(t, "number"), Protocol: rapid.Byte().Draw(t, "protocol")}
+		size := rapid.IntRange(0, maxSPI).Filter(func(n int) bool { return proposalSPI(p.Protocol, n) }).Draw(t, "SPI size")
+		p.SPI = anyBytes(size, size).Draw(t, "SPI")
+		p.Transforms = rapid.SliceOfN(transform, 1, 6).Draw(t, "transforms")
+		return p
+	})
+	return rapid.Custom(func(t *rapid.T) SA { return NewSA(rapid.SliceOfN(proposal, 1, 5).Draw(t, "proposals")...) })
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sa := anySA().Draw(t, "SA")
+		got, err := ParseSA(sa.Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(sa, got, sameOctets); d != "" {
+			t.Fatalf("SA (-written +read):\n%s", d)
+		}
+	})
+}
+
+func TestWhatIsWrittenIsReadNotifications(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := Notification{rapid.Uint32().Draw(t, "DOI"), rapid.Byte().Draw(t, "protocol"), anyBytes(0, 16).Draw(t, "SPI"),
+			NotifyType(rapid.Uint16().Draw(t, "type")), anyBytes(0, 64).Draw(t, "data")}
+		got, err := ParseNotification(n.Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(n, got, sameOctets); d != "" {
+			t.Fatalf("N (-written +read):\n%s", d)
+		}
+		gone := Delete{n.DOI, ProtocolESP, rapid.SliceOfN(anyBytes(4, 4), 1, 9).Draw(t, "SPIs")}
+		back, err := ParseDelete(gone.Append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(gone, back); d != "" {
+			t.Fatalf("D (-written +read):\n%s", d)
+		}
+	})
+}
+
+func TestWhatIsWrittenIsReadMessages(t *testing.T) {
+	payload := rapid.Custom(func(t *rapid.T) Payload {
+		typ := rapid.Byte().Filter(func(b byte) bool { return PayloadType(b).inMessage() }).Draw(t, "type")
+		return Payload{PayloadType(typ), anyBytes(0, 30).Draw(t, "body")}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		payloads := rapid.SliceOfN(payload, 0, MaxPayloads).Draw(t, "payloads")
+		h := mainMode()
+		h.Exchange, h.Flags = Exchange(rapid.Byte().Draw(t, "exchange")), Flags(rapid.Byte().Draw(t, "flags"))
+		h.MessageID = rapid.Uint32().Draw(t, "message ID")
+		padding := rapid.IntRange(0, 15).Draw(t, "padding")
+		b := message(h, padding, payloads...)
+		got, err := ParseHeader(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Next, h.Length = got.Next, uint32(len(b))
+		if got != h {
+			t.Fatalf("header %+v, written %+v", got, h)
+		}
+		read, rest, err := ParsePayloads(got.Next, b[HeaderSize:])
+		if err != nil || len(rest) != padding {
+			t.Fatalf("rest %x, %v", rest, err)
+		}
+		if d := cmp.Diff(payloads, read, sameOctets); d != "" {
+			t.Fatalf("payloads (-written +read):\n%s", d)
+		}
+	})
+}
+
+func TestVendorIDsAreTheDigestsTheyClaimToBe(t *testing.T) {
+	for _, c := range []struct {
+		vendor Vendor
+		text   string
+	}{
+		{VendorNATT, "RFC 3947"},
+		{VendorNATTDraft03, "draft-ietf-ipsec-nat-t-ike-03"},
+		{VendorNATTDraft02N, "draft-ietf-ipsec-nat-t-ike-02\n"},
+		{VendorNATTDraft02, "draft-ietf-ipsec-nat-t-ike-02"},
+		{VendorFragmentation, "FRAGMENTATION"},
+		{VendorStrongSwan, "strongSwan"},
+	} {
+		if sum := md5.Sum([]byte(c.text)); !bytes.Equal(sum[:], c.vendor.ID()) {
+			t.Errorf("%s is %x, MD5 of %q is %x", c.vendor, c.vendor.ID(), c.text, sum)
+		}
+	}
+}
+
+func TestVendorNames(t *testing.T) {
+	for _, c := range []struct{ id, name string }{
+		{"4a131c81070358455c5728f20e95452f", "RFC 3947 NAT-T"},
+		{"4a131c81070358455c5728f20e95452f00", ""},
+		{"afcad71368a1f1c96b8696fc77570100", "DPD"},
+		{"12f5f28c457168a9702d9fe274cc0100", "Cisco Unity"},
+		{"09002689dfd6b712", "XAUTH"},
+		{"4048b7d56ebce88525e7de7f00d6c2d3", "IKE fragmentation"},
+		{"4048b7d56ebce88525e7de7f00d6c2d380000000", "IKE fragmentation"},
+		{"4048b7d56ebce88525e7de7f00d6c2d38000000000", ""},
+		{"4048b7d56ebce88525e7de7f00d6c2", ""},
+		{"", ""},
+	} {
+		if got := VendorName(octets(t, c.id)); got != c.name {
+			t.Errorf("%s is %q, want %q", c.id, got, c.name)
+		}
+	}
+	if VendorUnknown.ID() != nil {
+		t.Error("nobody's vendor ID has octets")
+	}
+}
