@@ -2,7 +2,6 @@ package crypt
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"culvert/internal/core/suite"
@@ -118,17 +117,3 @@ func (p Private) check() error {
 func (p Private) clone() Private {
 	return Private{p.group, NewSecret(slices.Clone(p.x.Bytes()))}
 }
-
-func (p Private) String() string { return fmt.Sprintf("Private(%s)", p.group) }
-
-// GoString keeps %#v from printing the key.
-func (p Private) GoString() string { return p.String() }
-
-// Format keeps every verb of fmt from printing the key.
-func (p Private) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }
-
-// LogValue keeps log/slog from printing the key.
-func (p Private) LogValue() slog.Value { return slog.StringValue(p.String()) }
-
-// MarshalJSON keeps encoding/json from printing the key.
-func (p Private) MarshalJSON() ([]byte, error) { return []byte(`"` + p.String() + `"`), nil }

@@ -173,7 +173,7 @@ func TestNewPrivateRefuses(t *testing.T) {
 		if p, err := NewPrivate(g, make([]byte, n)); !errors.Is(err, ErrBadRandom) || p.x.Len() != 0 {
 			t.Errorf("zero: %v, want %v", err, ErrBadRandom)
 		}
-		order := big.NewInt(0)
+		var order *big.Int
 		if c := curves(g); c != nil {
 			order = c.N
 		} else if m, _ := modpOf(g); m.order != "" {

@@ -55,3 +55,17 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalJSON keeps encoding/json from printing the octets.
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
+
+func (p Private) String() string { return fmt.Sprintf("Private(%s)", p.group) }
+
+// GoString keeps %#v from printing the key.
+func (p Private) GoString() string { return p.String() }
+
+// Format keeps every verb of fmt from printing the key.
+func (p Private) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }
+
+// LogValue keeps log/slog from printing the key.
+func (p Private) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// MarshalJSON keeps encoding/json from printing the key.
+func (p Private) MarshalJSON() ([]byte, error) { return []byte(`"` + p.String() + `"`), nil }
