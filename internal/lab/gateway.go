@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -26,8 +25,7 @@ type GatewayOptions struct {
 // Gateway is a `culvert run` in the namespace of a router. It outlives the
 // process that started it; end it with Stop, Kill or the lab's Down.
 type Gateway struct {
-	net    *Net
-	host   string
+	*Daemon
 	binary string
 }
 
@@ -42,28 +40,6 @@ func (n *Net) StartGateway(ctx context.Context, router string, o GatewayOptions)
 	if host != R1 && host != R2 {
 		return nil, fmt.Errorf("lab: a gateway runs in r1 or r2, not in %s", host)
 	}
-	g := &Gateway{net: n, host: host, binary: o.Binary}
-	if g.Running() {
-		return nil, fmt.Errorf("lab: a gateway already runs in %s", host)
-	}
-	if err := os.Remove(g.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("lab: %w", err)
-	}
-	ended, err := g.launch(o)
-	if err != nil {
-		return nil, err
-	}
-	if o.Ready == 0 {
-		o.Ready = 10 * time.Second
-	}
-	if err := g.waitReady(ctx, o.Ready, ended); err != nil {
-		return nil, errors.Join(err, g.Kill())
-	}
-	return g, nil
-}
-
-// launch starts the program; the channel tells when it has ended.
-func (g *Gateway) launch(o GatewayOptions) (<-chan error, error) {
 	binary, err := filepath.Abs(o.Binary)
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -72,91 +48,49 @@ func (g *Gateway) launch(o GatewayOptions) (<-chan error, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	// The log of an earlier run stays, what a restart left out can then be told.
-	log, err := os.OpenFile(g.file("log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
+	g := &Gateway{Daemon: n.daemon(host, gatewayName), binary: binary}
+	if g.Running() {
+		return nil, fmt.Errorf("lab: a gateway already runs in %s", host)
+	}
+	// A socket left by a killed gateway must not be taken for an answer.
+	if err := os.Remove(g.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	defer log.Close()
 	argv := append([]string{binary, "run", "-c", config, "--socket", g.Socket()}, o.Args...)
-	c := g.net.Command(context.Background(), g.host, argv...)
-	c.Stdout, c.Stderr = log, log
-	c.Env = append(os.Environ(), o.Env...)
-	// A session of its own: the terminal's interrupt is not for the gateway.
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := c.Start(); err != nil {
-		return nil, fmt.Errorf("lab: cannot run %s in %s: %w", o.Binary, g.host, err)
+	if g.Daemon, err = n.StartDaemon(host, gatewayName, o.Env, argv...); err != nil {
+		return nil, err
 	}
-	ended := make(chan error, 1)
-	pidErr := writePID(g.file("pid"), c.Process.Pid)
-	// Whoever starts a process must wait for it, or it stays as a zombie.
-	go func() { ended <- c.Wait() }()
-	return ended, pidErr
+	if o.Ready == 0 {
+		o.Ready = 10 * time.Second
+	}
+	if err := g.AwaitReady(ctx, o.Ready, g.answers); err != nil {
+		return nil, errors.Join(err, g.Kill())
+	}
+	return g, nil
 }
 
-func (g *Gateway) waitReady(ctx context.Context, patience time.Duration, ended <-chan error) error {
-	timeout := time.After(patience)
-	for {
-		if c, err := net.Dial("unix", g.Socket()); err == nil {
-			return c.Close()
-		}
-		select {
-		case err := <-ended:
-			return fmt.Errorf("lab: the gateway in %s ended at once (%v):\n%s", g.host, err, g.tail())
-		case <-timeout:
-			return fmt.Errorf("lab: the gateway in %s does not answer on %s after %v:\n%s", g.host, g.Socket(), patience, g.tail())
-		case <-ctx.Done():
-			return fmt.Errorf("lab: the gateway in %s: %w", g.host, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
+const gatewayName = "gateway"
 
-// Gateway is the gateway of a router that another process started, if one runs.
+// Gateway is the gateway of a router that another process started, if one runs;
+// binary is the path of culvert.
 func (n *Net) Gateway(router, binary string) (*Gateway, bool) {
 	host, err := HostOf(router)
 	if err != nil {
 		return nil, false
 	}
-	g := &Gateway{net: n, host: host, binary: binary}
+	g := &Gateway{Daemon: n.daemon(host, gatewayName), binary: binary}
 	return g, g.Running()
 }
-
-func (g *Gateway) file(kind string) string {
-	return filepath.Join(g.net.Dir(), g.host+"."+kind)
-}
-
-// Host is the router the gateway runs in.
-func (g *Gateway) Host() string { return g.host }
 
 // Socket is the path of the gateway's control socket.
 func (g *Gateway) Socket() string { return g.file("sock") }
 
-// LogFile is the path of what the gateway printed.
-func (g *Gateway) LogFile() string { return g.file("log") }
-
-// Log is what the gateway printed up to now, earlier runs in this lab included.
-func (g *Gateway) Log() string {
-	b, err := os.ReadFile(g.LogFile())
+func (g *Gateway) answers() error {
+	c, err := net.Dial("unix", g.Socket())
 	if err != nil {
-		return fmt.Sprintf("(no log: %v)\n", err)
+		return err
 	}
-	return string(b)
-}
-
-// tail is the end of the log, for error messages.
-func (g *Gateway) tail() string {
-	lines := strings.Split(strings.TrimRight(g.Log(), "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
-}
-
-// PID is the gateway's process; ok is false when it does not run.
-func (g *Gateway) PID() (pid int, ok bool) { return readPID(g.file("pid")) }
-
-// Running tells whether the gateway runs.
-func (g *Gateway) Running() bool {
-	_, ok := g.PID()
-	return ok
+	return c.Close()
 }
 
 // Ask runs a command of culvert against this gateway ("show", "crypto", "isakmp",
@@ -171,18 +105,3 @@ func (g *Gateway) Ask(ctx context.Context, words ...string) (string, error) {
 	}
 	return out.String(), nil
 }
-
-// Signal sends a signal to the gateway.
-func (g *Gateway) Signal(s syscall.Signal) error {
-	pid, ok := g.PID()
-	if !ok {
-		return fmt.Errorf("lab: no gateway runs in %s", g.host)
-	}
-	return syscall.Kill(pid, s)
-}
-
-// Stop asks the gateway to end (TERM) and waits for it; KILL follows after 10 s.
-func (g *Gateway) Stop() error { return endProcess(g.file("pid"), syscall.SIGTERM, 10*time.Second) }
-
-// Kill ends the gateway without a chance to clean up, as a crash would (KILL).
-func (g *Gateway) Kill() error { return endProcess(g.file("pid"), syscall.SIGKILL, 10*time.Second) }
