@@ -2,10 +2,14 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"culvert/internal/core/flow"
 )
+
+const maxDeviceName = 15 // IFNAMSIZ without the closing zero
 
 // Interface is an interface of the configuration and the Linux device that
 // carries it.
@@ -31,9 +35,9 @@ type Protect struct {
 // Config is all that the guard enforces for one gateway.
 type Config struct {
 	Hostname string // names the nftables table: culvert_HOSTNAME, sanitized
-	// TUN is the Linux name of the gateway's TUN device. Empty, or naming a
-	// device that does not exist yet, keeps everything closed: interesting
-	// traffic is refused. Apply again once the device is there.
+	// TUN is the Linux name of the gateway's TUN device, which must exist. Empty
+	// before there is one: interesting traffic is then refused, and Apply is
+	// called again once the device is there.
 	TUN string
 	// Mark diverts a packet: an ip rule sends what carries it to Table.
 	Mark uint32
@@ -45,6 +49,54 @@ type Config struct {
 	Interfaces []Interface
 	// Flows is the SPD in order: the entries of every applied crypto map.
 	Flows []Protect
+}
+
+// String names the entry and its interface: "CMAP 10 on GigabitEthernet0/1".
+func (p Protect) String() string { return p.Name + " on " + p.Interface }
+
+// protects reports whether a crypto map is applied to the interface.
+func (c *Config) protects(i Interface) bool {
+	for _, p := range c.Flows {
+		if p.Interface == i.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// check refuses what could not keep anything closed.
+func (c *Config) check() error {
+	switch {
+	case c.Hostname == "" || strings.ContainsAny(c.Hostname, "| \t\n"):
+		return fmt.Errorf("hostname %q: expected a word", c.Hostname)
+	case c.Mark == 0:
+		return errors.New("the mark of interesting traffic is 0, which every packet carries")
+	case c.Mark == c.OwnMark:
+		return fmt.Errorf("interesting traffic and our own sockets have the same mark %#x", c.Mark)
+	case c.Table <= 0 || c.Table >= 253 && c.Table <= 255:
+		return fmt.Errorf("routing table %d: expected one of our own, not the system's", c.Table)
+	case len(c.TUN) > maxDeviceName:
+		return fmt.Errorf("TUN device %q: expected at most %d characters", c.TUN, maxDeviceName)
+	}
+	known := map[string]bool{}
+	for _, i := range c.Interfaces {
+		if i.Name == "" || i.Device == "" || len(i.Device) > maxDeviceName || strings.Contains(i.Name, "|") {
+			return fmt.Errorf("interface %q on device %q: expected a name and a device of 1 to %d characters", i.Name, i.Device, maxDeviceName)
+		}
+		if known[i.Name] {
+			return fmt.Errorf("interface %s is there twice", i.Name)
+		}
+		known[i.Name] = true
+	}
+	for _, p := range c.Flows {
+		if p.ACL == nil {
+			return fmt.Errorf("crypto map %s: no access list: what it protects is not said", p)
+		}
+		if !known[p.Interface] {
+			return fmt.Errorf("crypto map %s: no such interface", p)
+		}
+	}
+	return nil
 }
 
 // Counters is what the guard saw since it was applied, in packets.
