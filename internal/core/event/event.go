@@ -215,12 +215,15 @@ const (
 	LegacyOnly     Code = "legacy-only"   // all that is in common is behind the compliance shield
 )
 
-// Failed: a negotiation ended without an SA.
+// Failed: a negotiation ended without an SA, or looks as if it will.
 type Failed struct {
-	Phase  int // 1 or 2
-	Flow   policy.FlowID
-	Code   Code
-	Reason string // one clause, for logs
+	// Pending: it still runs; this is what the evidence says so far. Nothing
+	// unauthenticated ends a negotiation.
+	Pending bool
+	Phase   int // 1 or 2
+	Flow    policy.FlowID
+	Code    Code
+	Reason  string // one clause, for logs
 	// LastSent is the last message sent ("MM1"), LastReceived the last message taken ("" for none).
 	LastSent, LastReceived string
 	// Notified is the RFC word of the peer's notification, when that ended it.

@@ -1,0 +1,331 @@
+package ike
+
+import (
+	"encoding/binary"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
+	"culvert/internal/core/ikev1"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
+)
+
+// When IPsec SAs are renewed: as IOS does it, 30 seconds before the end.
+const (
+	rekeyMargin = 30 * time.Second // before the end of a lifetime, at most a tenth of it
+	rekeyRetry  = 5 * time.Second  // after a renewal failed
+	overlap     = 30 * time.Second // how long the old pair lives beside the new one
+)
+
+// child is a pair of IPsec SAs in the engine's books.
+type child struct {
+	*sadb.Child
+	deadline   *deadline
+	soft, hard time.Time
+	outbound   bool // we may send with it
+	superseded bool // a newer pair carries its traffic; it is not renewed
+	renewing   bool
+}
+
+func (k *child) pair() pair { return pair{k.Local.Addr(), k.Remote.Addr()} }
+
+// flowState is one line of interesting traffic.
+type flowState struct {
+	children []*child // oldest first
+	peer     int      // index into the entry's peers of the one to try
+}
+
+// request is a flow that waits for phase 1.
+type request struct {
+	flow    policy.FlowID
+	selects flow.Selectors
+	rekey   sadb.ChildID
+}
+
+func (e *Engine) flowState(id policy.FlowID) *flowState {
+	f := e.flows[id]
+	if f == nil {
+		f = &flowState{}
+		e.flows[id] = f
+	}
+	return f
+}
+
+// trigger starts what interesting traffic needs.
+func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
+	f, ok := e.settings.Flow(t.Flow)
+	if !ok || len(f.Entry.Peers) == 0 {
+		return
+	}
+	state := e.flowState(t.Flow)
+	for _, k := range state.children {
+		if k.outbound && k.Selectors.MatchOut(t.Packet) {
+			return // it came up meanwhile
+		}
+	}
+	e.want(c, f, request{flow: f.ID, selects: f.Selectors}, func() {
+		emit(c, f.Entry, event.Triggered{Flow: f.ID, Packet: t.Packet})
+	})
+}
+
+// want asks for a pair of SAs, over an ISAKMP SA that is up or a new one.
+// begin is called when that starts something new.
+func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) {
+	p := pair{f.Entry.Local, f.Entry.Peers[e.flowState(f.ID).peer%len(f.Entry.Peers)]}
+	for _, sa := range e.peer(p).sas {
+		if sa.HasChildNegotiation(r.flow, r.rekey) {
+			return
+		}
+	}
+	if slices.Contains(e.waiting[p], r) {
+		return
+	}
+	begin()
+	if sa := e.carrier(c.Now, p); sa != nil {
+		sa.StartQuick(c, f, r.selects, r.rekey)
+		e.after(c, sa)
+		return
+	}
+	e.waiting[p] = append(e.waiting[p], r)
+	e.initiate(c, p)
+}
+
+// carrier is the ISAKMP SA with the peer that lives longest.
+func (e *Engine) carrier(now time.Time, p pair) *ikev1.SA {
+	var best *ikev1.SA
+	for _, sa := range e.peer(p).sas {
+		if sa.Up() && sa.Expires.After(now) && (best == nil || sa.Expires.After(best.Expires)) {
+			best = sa
+		}
+	}
+	return best
+}
+
+// established serves the flows that wait for phase 1 with this peer.
+func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
+	p := pair{sa.Local.Addr(), sa.Remote.Addr()}
+	queue := e.waiting[p]
+	delete(e.waiting, p)
+	for _, r := range queue {
+		if f, ok := e.settings.Flow(r.flow); ok {
+			sa.StartQuick(c, f, r.selects, r.rekey)
+		}
+	}
+}
+
+// dead fails the flows that waited for an SA that never came up.
+func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
+	p := pair{o.SA.Local.Addr(), o.SA.Remote.Addr()}
+	if o.Failed == nil || o.SA.Role != event.Initiator || e.carrier(c.Now, p) != nil {
+		return
+	}
+	queue := e.waiting[p]
+	delete(e.waiting, p)
+	for _, r := range queue {
+		e.flowState(r.flow).peer++
+		e.unreachable(c, r.flow, r.rekey)
+	}
+}
+
+// unreachable gives up a flow, or the renewal of one.
+func (e *Engine) unreachable(c *ikev1.Context, id policy.FlowID, rekey sadb.ChildID) {
+	if k := e.children[rekey]; k != nil {
+		k.renewing = false
+		k.soft = c.Now.Add(rekeyRetry)
+		e.schedule(k)
+		return
+	}
+	c.Out = append(c.Out, door.Unreachable{Flow: id})
+}
+
+// childUp enters a pair into the books, or its second direction.
+func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
+	k := e.children[u.Child.ID]
+	if k == nil {
+		k = &child{Child: u.Child}
+		k.deadline = &deadline{child: k}
+		e.children[k.ID] = k
+		if k.Lifetime.Time > 0 {
+			k.hard = k.Established.Add(k.Lifetime.Time)
+			k.soft = e.renewal(k)
+		}
+		state := e.flowState(k.Flow)
+		state.children = append(state.children, k)
+		e.update(k.pair(), func(p *peer) { p.children = append(p.children, k) })
+	}
+	k.outbound = k.outbound || u.Out
+	if k.outbound {
+		e.supersede(c, k, u.Rekey)
+	}
+	e.schedule(k)
+}
+
+// renewal is when a pair is to be renewed. Its initiator comes first, at a
+// random moment so that many pairs do not all come at once; its responder only
+// when the initiator did not.
+func (e *Engine) renewal(k *child) time.Time {
+	margin := min(rekeyMargin, k.Lifetime.Time/10)
+	if !k.Initiator {
+		return k.hard.Add(-margin / 2)
+	}
+	var b [2]byte
+	if _, err := io.ReadFull(e.random, b[:]); err != nil {
+		return k.hard.Add(-margin)
+	}
+	jitter := margin / 2 * time.Duration(binary.BigEndian.Uint16(b[:])) / (1 << 16)
+	return k.hard.Add(-margin - jitter)
+}
+
+// supersede marks the pairs whose traffic k carries now.
+func (e *Engine) supersede(c *ikev1.Context, k *child, rekey sadb.ChildID) {
+	for _, o := range e.flowState(k.Flow).children {
+		if o == k || o.superseded || o.Established.After(k.Established) || !k.Selectors.Covers(o.Selectors) {
+			continue
+		}
+		o.superseded, o.soft = true, time.Time{}
+		if end := c.Now.Add(overlap); o.ID == rekey && (o.hard.IsZero() || end.Before(o.hard)) {
+			o.hard = end
+		}
+		e.schedule(o)
+	}
+}
+
+func (e *Engine) schedule(k *child) {
+	at := k.hard
+	if !k.soft.IsZero() && !k.renewing && (at.IsZero() || k.soft.Before(at)) {
+		at = k.soft
+	}
+	e.deadlines.set(k.deadline, at)
+}
+
+// tickChild renews a pair or ends it.
+func (e *Engine) tickChild(c *ikev1.Context, k *child) {
+	if !k.hard.IsZero() && !c.Now.Before(k.hard) {
+		e.remove(c, k, "lifetime expired", true)
+		return
+	}
+	e.renew(c, k)
+}
+
+// renew asks for a successor: make before break.
+func (e *Engine) renew(c *ikev1.Context, k *child) {
+	if k.superseded || k.renewing {
+		return
+	}
+	f, ok := e.settings.Flow(k.Flow)
+	if !ok || !f.Selectors.Covers(k.Selectors) || len(f.Entry.Peers) == 0 {
+		return // the configuration no longer has it: it ends with its lifetime
+	}
+	k.renewing = true
+	e.schedule(k)
+	e.want(c, f, request{f.ID, k.Selectors, k.ID}, func() {})
+}
+
+// expire acts on the volume limits that the data path watches.
+func (e *Engine) expire(c *ikev1.Context, x door.Expire) {
+	k := e.children[x.Child]
+	switch {
+	case k == nil:
+	case x.Hard:
+		e.remove(c, k, "volume expired", true)
+	default:
+		e.renew(c, k)
+		e.outcomes(c)
+	}
+}
+
+// remove takes a pair out of the books and out of the data path.
+func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
+	e.deadlines.set(k.deadline, time.Time{})
+	delete(e.children, k.ID)
+	delete(e.spis, k.In.SPI)
+	state := e.flowState(k.Flow)
+	state.children = slices.DeleteFunc(state.children, func(o *child) bool { return o == k })
+	e.update(k.pair(), func(p *peer) {
+		p.children = slices.DeleteFunc(p.children, func(o *child) bool { return o == k })
+	})
+	c.Out = append(c.Out, door.Remove{Child: k.ID}, door.Emit{Event: event.Event{
+		At: c.Now, Local: k.Local, Peer: k.Remote, What: event.Deleted{Protocol: "ESP", SPI: k.In.SPI, Reason: reason, ByPeer: !tell},
+	}})
+	if !tell {
+		return
+	}
+	if sa := e.carrier(c.Now, k.pair()); sa != nil {
+		sa.DeleteChild(c, k.In.SPI)
+		e.after(c, sa)
+	}
+}
+
+// childFailed gives the flow up, unless the peer was the one who asked.
+func (e *Engine) childFailed(c *ikev1.Context, o ikev1.ChildFailed) {
+	if o.SPI != 0 {
+		delete(e.spis, o.SPI)
+	}
+	if k := e.children[o.Child]; k != nil {
+		e.remove(c, k, o.Failed.Reason, true)
+	}
+	if o.Role == event.Initiator {
+		e.unreachable(c, o.Flow, o.Rekey)
+	}
+}
+
+// peerDeleted removes the pairs we would send with under these SPIs.
+func (e *Engine) peerDeleted(c *ikev1.Context, o ikev1.PeerDeleted) {
+	for _, k := range slices.Clone(e.peer(pair{o.SA.Local.Addr(), o.SA.Remote.Addr()}).children) {
+		if slices.Contains(o.SPIs, k.Out.SPI) {
+			e.remove(c, k, "the peer deleted it", false)
+		}
+	}
+}
+
+// initialContact ends all that the peer no longer knows (RFC 2407 4.6.3.3).
+func (e *Engine) initialContact(c *ikev1.Context, sa *ikev1.SA) {
+	p := e.peer(pair{sa.Local.Addr(), sa.Remote.Addr()})
+	for _, k := range slices.Clone(p.children) {
+		e.remove(c, k, "the peer has started anew", false)
+	}
+	for _, o := range slices.Clone(p.sas) {
+		if o != sa && o.Up() {
+			o.Abandon(c, "the peer has started anew")
+			e.forget(c, o)
+		}
+	}
+}
+
+// clear is the operator's clear command.
+func (e *Engine) clear(c *ikev1.Context, x door.Clear) {
+	hit := func(a netip.Addr) bool { return !x.Peer.IsValid() || a == x.Peer }
+	if x.IPsec {
+		for _, id := range e.sortedChildren() {
+			if k := e.children[id]; k != nil && hit(k.Remote.Addr()) {
+				e.remove(c, k, "cleared by the operator", true)
+			}
+		}
+	}
+	if x.ISAKMP {
+		for _, sa := range e.sortedSAs() {
+			if hit(sa.Remote.Addr()) && (x.Conn == 0 || x.Conn == sa.Conn) {
+				sa.Delete(c, "cleared by the operator")
+				e.after(c, sa)
+			}
+		}
+	}
+}
+
+// configure changes the settings. What is up stays up.
+func (e *Engine) configure(c *ikev1.Context, s *policy.Settings) {
+	e.settings, c.Settings = s, s
+}
+
+func emit(c *ikev1.Context, entry *policy.Entry, w event.What) {
+	e := event.Event{At: c.Now, Local: netip.AddrPortFrom(entry.Local, portIKE), What: w}
+	if len(entry.Peers) > 0 {
+		e.Peer = netip.AddrPortFrom(entry.Peers[0], portIKE)
+	}
+	c.Out = append(c.Out, door.Emit{Event: e})
+}

@@ -1,0 +1,393 @@
+// Package ike is the Engine: it owns every ISAKMP SA and every IPsec SA pair
+// of a gateway, finds the SA a datagram belongs to, starts negotiations when
+// interesting traffic asks, renews SAs before they end, and bounds what
+// strangers can make it remember. It is stepped, never started: no clock, no
+// socket, no goroutine.
+//
+//	Trigger ──▶ flow ──▶ an ISAKMP SA that is up ──▶ quick mode ──▶ Install
+//	                └──▶ none: main mode, the flow waits ─┘
+//	Datagram ──▶ cookies ──▶ SA ──▶ outcomes ──▶ flows and IPsec SAs
+package ike
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/ikev1"
+	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
+)
+
+// What strangers can make the engine remember (RFC 2408 2.5.3 asks for limits
+// against clogging).
+const (
+	maxHalfOpen       = 512 // SAs that a peer began and has not authenticated
+	maxHalfOpenSource = 16  // of one source address
+)
+
+// firstConn is the conn-id before the first, as IOS counts.
+const firstConn = 1000
+
+// Engine is one IKE engine.
+type Engine struct {
+	settings *policy.Settings
+	random   io.Reader
+
+	lastConn  int
+	lastChild sadb.ChildID
+	lastJob   uint64
+
+	sas        map[cookies]*ikev1.SA // complete cookie pairs
+	initiating map[isakmp.Cookie]*ikev1.SA
+	offers     map[offerKey]*ikev1.SA // half-open SAs of peers, to know MM1 again
+	half       map[*ikev1.SA]struct{} // of these, the ones not yet authenticated
+	all        map[*ikev1.SA]*deadline
+	peers      map[pair]*peer
+	jobs       map[uint64]*ikev1.SA
+	spis       map[uint32]struct{} // inbound SPIs in use or promised
+
+	children map[sadb.ChildID]*child
+	flows    map[policy.FlowID]*flowState
+	waiting  map[pair][]request
+
+	deadlines deadlines
+	memory    memory
+}
+
+type cookies struct{ initiator, responder isakmp.Cookie }
+
+type offerKey struct {
+	initiator isakmp.Cookie
+	source    netip.Addr
+}
+
+// pair is both ends of the tunnels with one peer.
+type pair struct{ local, remote netip.Addr }
+
+// peer is what there is with one peer.
+type peer struct {
+	sas      []*ikev1.SA // oldest first
+	children []*child    // oldest first
+}
+
+// New makes an engine. random must never fail, as crypto/rand.Reader never does.
+func New(s *policy.Settings, random io.Reader) *Engine {
+	return &Engine{
+		settings: s, random: random, lastConn: firstConn,
+		sas: map[cookies]*ikev1.SA{}, initiating: map[isakmp.Cookie]*ikev1.SA{}, offers: map[offerKey]*ikev1.SA{},
+		half: map[*ikev1.SA]struct{}{}, peers: map[pair]*peer{},
+		all: map[*ikev1.SA]*deadline{}, jobs: map[uint64]*ikev1.SA{}, spis: map[uint32]struct{}{},
+		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{},
+		memory: newMemory(),
+	}
+}
+
+// Settings is the configuration in force.
+func (e *Engine) Settings() *policy.Settings { return e.settings }
+
+// Deadline is when Step wants to be called next; zero means never.
+func (e *Engine) Deadline() time.Time { return e.deadlines.first() }
+
+// Step advances the engine to now, applies in (nil for a bare timer tick) and
+// appends what must be done to out.
+func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Output {
+	c := e.context(now, out)
+	switch in := in.(type) {
+	case door.Datagram:
+		e.datagram(c, in)
+	case door.Trigger:
+		e.trigger(c, in)
+	case door.Computed:
+		if sa := e.jobs[in.ID]; sa != nil {
+			delete(e.jobs, in.ID)
+			sa.Computed(c, in.ID, in.Result)
+			e.after(c, sa)
+		}
+	case door.Expire:
+		e.expire(c, in)
+	case door.Clear:
+		e.clear(c, in)
+	case door.Configure:
+		e.configure(c, in.Settings)
+	}
+	for d := e.deadlines.due(now); d != nil; d = e.deadlines.due(now) {
+		e.tick(c, d)
+	}
+	e.memory.learn(c.Out[len(out):])
+	return c.Out
+}
+
+func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
+	return &ikev1.Context{
+		Now: now, Random: e.random, Settings: e.settings, Out: out,
+		NewSPI:   e.newSPI,
+		NewChild: func() sadb.ChildID { e.lastChild++; return e.lastChild },
+		NewJob:   func(s *ikev1.SA) uint64 { e.lastJob++; e.jobs[e.lastJob] = s; return e.lastJob },
+		Others:   e.others,
+	}
+}
+
+// newSPI draws an inbound SPI: not reserved (RFC 4303 2.1: 1 to 255), not in use.
+func (e *Engine) newSPI() uint32 {
+	var b [4]byte
+	for {
+		if _, err := io.ReadFull(e.random, b[:]); err != nil {
+			panic(errors.Join(errors.New("ike: the source of randomness failed"), err))
+		}
+		spi := binary.BigEndian.Uint32(b[:])
+		if _, taken := e.spis[spi]; spi > 255 && !taken {
+			e.spis[spi] = struct{}{}
+			return spi
+		}
+	}
+}
+
+// others reports whether there is anything else with the SA's peer.
+func (e *Engine) others(s *ikev1.SA) bool {
+	p := e.peer(pair{s.Local.Addr(), s.Remote.Addr()})
+	return len(p.children) > 0 || slices.ContainsFunc(p.sas, func(o *ikev1.SA) bool { return o != s && o.Up() })
+}
+
+func (e *Engine) peer(p pair) *peer {
+	if x := e.peers[p]; x != nil {
+		return x
+	}
+	return &peer{}
+}
+
+// update changes what there is with a peer; a peer with nothing is forgotten.
+func (e *Engine) update(p pair, change func(*peer)) {
+	x := e.peer(p)
+	change(x)
+	if len(x.sas)+len(x.children) == 0 {
+		delete(e.peers, p)
+		return
+	}
+	e.peers[p] = x
+}
+
+// datagram finds the SA of an IKE message.
+func (e *Engine) datagram(c *ikev1.Context, d door.Datagram) {
+	h, err := isakmp.ParseHeader(d.Payload)
+	if err != nil {
+		drop(c, d, err.Error())
+		return
+	}
+	if h.InitiatorCookie.IsZero() {
+		drop(c, d, "an IKE message without an initiator cookie")
+		return
+	}
+	if sa := e.find(h, d); sa != nil {
+		sa.Handle(c, h, d)
+		e.after(c, sa)
+		return
+	}
+	if h.Exchange == isakmp.ExchangeMain && h.ResponderCookie.IsZero() {
+		e.respond(c, h, d)
+		return
+	}
+	drop(c, d, "IKE message from "+d.Remote.Addr().String()+" has no SA and is not an initialization offer")
+}
+
+func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
+	if sa := e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}]; sa != nil {
+		return sa
+	}
+	if sa := e.initiating[h.InitiatorCookie]; sa != nil && sa.Remote.Addr() == d.Remote.Addr() {
+		// The answer to MM1, or a notification that refuses it. Our own MM1
+		// reflected to us has no responder cookie.
+		if h.Exchange == isakmp.ExchangeInformational || !h.ResponderCookie.IsZero() {
+			return sa
+		}
+		return nil
+	}
+	if h.ResponderCookie.IsZero() {
+		return e.offers[offerKey{h.InitiatorCookie, d.Remote.Addr()}]
+	}
+	return nil
+}
+
+// respond takes MM1 of a new negotiation.
+func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
+	if e.initiating[h.InitiatorCookie] != nil {
+		drop(c, d, "an offer with our own cookie")
+		return
+	}
+	total, source := e.halfOpen(d.Remote.Addr())
+	if total >= maxHalfOpen || source >= maxHalfOpenSource {
+		drop(c, d, "too many negotiations are half open; this offer is ignored")
+		return
+	}
+	if !e.settings.HasPeer(d.Local.Addr(), d.Remote.Addr()) {
+		refused(c, d, event.Failed{Phase: 1, Code: event.NoEntry, Reason: "no crypto map entry names the peer " + d.Remote.Addr().String(), LastReceived: "MM1"})
+		c.Out = append(c.Out, ikev1.Refuse(c, h, d, isakmp.NotifyNoProposalChosen))
+		return
+	}
+	sa, err := ikev1.Respond(c, e.lastConn+1, h, d)
+	if err != nil {
+		e.refuse(c, h, d, err)
+		return
+	}
+	e.lastConn++
+	e.adopt(sa)
+	sa.Accept(c)
+	e.after(c, sa)
+}
+
+// refuse answers an offer that made no SA: once, and nothing is kept.
+func (e *Engine) refuse(c *ikev1.Context, h isakmp.Header, d door.Datagram, err error) {
+	var r *ikev1.Refusal
+	var wire *isakmp.Error
+	switch {
+	case errors.As(err, &r):
+		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastReceived: "MM1"}
+		f.PolicyOffers = r.Offers
+		refused(c, d, f)
+		if r.Notify != 0 {
+			c.Out = append(c.Out, ikev1.Refuse(c, h, d, r.Notify))
+		}
+	case errors.As(err, &wire):
+		drop(c, d, err.Error())
+		c.Out = append(c.Out, ikev1.Refuse(c, h, d, wire.Notify))
+	default:
+		drop(c, d, err.Error())
+	}
+}
+
+func (e *Engine) halfOpen(source netip.Addr) (total, from int) {
+	for sa := range e.half {
+		if sa.Remote.Addr() == source {
+			from++
+		}
+	}
+	return len(e.half), from
+}
+
+// adopt enters an SA into the books.
+func (e *Engine) adopt(sa *ikev1.SA) {
+	d := &deadline{sa: sa, pair: pair{sa.Local.Addr(), sa.Remote.Addr()}}
+	e.all[sa] = d
+	e.update(d.pair, func(p *peer) { p.sas = append(p.sas, sa) })
+	if sa.Role == event.Responder {
+		d.offer = offerKey{sa.Initiator, sa.Remote.Addr()}
+		e.offers[d.offer] = sa
+		e.half[sa] = struct{}{}
+	}
+}
+
+// initiate starts main mode with a peer, unless it is under way.
+func (e *Engine) initiate(c *ikev1.Context, p pair) {
+	for _, sa := range e.peer(p).sas {
+		if sa.Role == event.Initiator && !sa.Up() && !sa.Dead() {
+			return
+		}
+	}
+	e.lastConn++
+	sa := ikev1.Initiate(c, e.lastConn, netip.AddrPortFrom(p.local, portIKE), netip.AddrPortFrom(p.remote, portIKE))
+	e.initiating[sa.Initiator] = sa
+	e.adopt(sa)
+	e.after(c, sa)
+}
+
+// portIKE is where IKE begins (RFC 2408 2.5.1).
+const portIKE = 500
+
+// after brings the engine's books up to date once an SA has had its turn.
+func (e *Engine) after(c *ikev1.Context, sa *ikev1.SA) {
+	e.outcomes(c)
+	d := e.all[sa]
+	if d == nil {
+		return
+	}
+	if sa.Dead() {
+		e.forget(c, sa)
+		return
+	}
+	if !sa.Responder.IsZero() {
+		e.sas[cookies{sa.Initiator, sa.Responder}] = sa
+		if e.initiating[sa.Initiator] == sa {
+			delete(e.initiating, sa.Initiator)
+		}
+	}
+	if sa.Up() {
+		delete(e.half, sa)
+	}
+	if now := (pair{sa.Local.Addr(), sa.Remote.Addr()}); now != d.pair {
+		e.update(d.pair, func(p *peer) { p.drop(sa) })
+		e.update(now, func(p *peer) { p.sas = append(p.sas, sa) })
+		d.pair = now
+	}
+	e.deadlines.set(d, sa.Deadline())
+}
+
+func (p *peer) drop(sa *ikev1.SA) {
+	p.sas = slices.DeleteFunc(p.sas, func(o *ikev1.SA) bool { return o == sa })
+}
+
+// forget removes a dead SA from every table.
+func (e *Engine) forget(c *ikev1.Context, sa *ikev1.SA) {
+	d := e.all[sa]
+	e.deadlines.set(d, time.Time{})
+	e.memory.buried(c.Now, sa)
+	e.update(d.pair, func(p *peer) { p.drop(sa) })
+	delete(e.all, sa)
+	delete(e.half, sa)
+	delete(e.sas, cookies{sa.Initiator, sa.Responder})
+	if e.initiating[sa.Initiator] == sa {
+		delete(e.initiating, sa.Initiator)
+	}
+	if e.offers[d.offer] == sa {
+		delete(e.offers, d.offer)
+	}
+	for id, o := range e.jobs {
+		if o == sa {
+			delete(e.jobs, id)
+		}
+	}
+}
+
+func (e *Engine) tick(c *ikev1.Context, d *deadline) {
+	if d.sa != nil {
+		d.sa.Tick(c)
+		e.after(c, d.sa)
+		return
+	}
+	e.tickChild(c, d.child)
+}
+
+// outcomes acts on what exchanges have reported.
+func (e *Engine) outcomes(c *ikev1.Context) {
+	for len(c.Outcomes) > 0 {
+		o := c.Outcomes[0]
+		c.Outcomes = c.Outcomes[1:]
+		switch o := o.(type) {
+		case ikev1.Established:
+			e.established(c, o.SA)
+		case ikev1.ChildUp:
+			e.childUp(c, o)
+		case ikev1.ChildFailed:
+			e.childFailed(c, o)
+		case ikev1.PeerDeleted:
+			e.peerDeleted(c, o)
+		case ikev1.InitialContact:
+			e.initialContact(c, o.SA)
+		case ikev1.Dead:
+			e.dead(c, o)
+		}
+	}
+}
+
+func drop(c *ikev1.Context, d door.Datagram, why string) {
+	c.Out = append(c.Out, door.Emit{Event: event.Event{At: c.Now, Local: d.Local, Peer: d.Remote, What: event.Dropped{Reason: why}}})
+}
+
+func refused(c *ikev1.Context, d door.Datagram, f event.Failed) {
+	c.Out = append(c.Out, door.Emit{Event: event.Event{At: c.Now, Local: d.Local, Peer: d.Remote, Role: event.Responder, What: f}})
+}

@@ -1,0 +1,150 @@
+// Package ikev1 is the Internet Key Exchange, version 1, of one ISAKMP SA:
+// main mode, quick mode and the informational exchange of RFC 2408 and RFC
+// 2409 with the IPsec domain of interpretation of RFC 2407 and NAT traversal
+// of RFC 3947.
+//
+//	phase 1, main mode             Initiator               Responder
+//	                               HDR, SA, VID      -->                      MM1
+//	                                                 <--   HDR, SA, VID       MM2
+//	                               HDR, KE, Ni, NAT-D -->                     MM3
+//	                                                 <--   HDR, KE, Nr, NAT-D MM4
+//	                               HDR*, IDii, HASH_I -->                     MM5
+//	                                                 <--   HDR*, IDir, HASH_R MM6
+//	phase 2, quick mode            HDR*, HASH(1), SA, Ni [, KE], IDci, IDcr -->          QM1
+//	                               <-- HDR*, HASH(2), SA, Nr [, KE], IDci, IDcr          QM2
+//	                               HDR*, HASH(3) -->                                     QM3
+//
+// An SA is a plain struct. Messages, results of arithmetic and time come in as
+// arguments; messages to send, arithmetic to do and what was agreed leave as
+// values in a Context. A message that is not authentic never changes state:
+// its handler returns an error and the SA waits on.
+package ikev1
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
+)
+
+// Context is what a step of an SA works with, and where it leaves its results.
+type Context struct {
+	Now      time.Time
+	Random   io.Reader // never fails, as crypto/rand.Reader never does
+	Settings *policy.Settings
+	NewSPI   func() uint32       // an inbound SPI that is not in use
+	NewChild func() sadb.ChildID // a fresh name
+	NewJob   func(*SA) uint64    // a fresh name for arithmetic of this SA
+	// Others reports whether the engine holds another ISAKMP SA or an IPsec
+	// SA with this SA's peer; without one, INITIAL-CONTACT is sent.
+	Others func(*SA) bool
+
+	Out      []door.Output
+	Outcomes []Outcome
+}
+
+// Outcome is what an exchange means for the engine, which owns the IPsec SAs.
+type Outcome interface{ outcome() }
+
+// Established: phase 1 is complete.
+type Established struct{ SA *SA }
+
+// ChildUp: a direction of an IPsec SA pair is agreed and its Install has been
+// put out, before any message that lets the peer use it. Rekey names the pair
+// it replaces, zero for none.
+type ChildUp struct {
+	SA      *SA
+	Child   *sadb.Child
+	In, Out bool
+	Rekey   sadb.ChildID
+}
+
+// ChildFailed: quick mode ended without an SA.
+type ChildFailed struct {
+	SA     *SA
+	Flow   policy.FlowID
+	Child  sadb.ChildID
+	SPI    uint32 // our inbound SPI, free again; 0 when none was drawn
+	Rekey  sadb.ChildID
+	Role   event.Role
+	Failed event.Failed
+}
+
+// PeerDeleted: the peer no longer has the IPsec SAs with these SPIs, which are
+// the ones we send with.
+type PeerDeleted struct {
+	SA   *SA
+	SPIs []uint32
+}
+
+// InitialContact: the peer has started anew; what we had with it before is void.
+type InitialContact struct{ SA *SA }
+
+// Dead: the ISAKMP SA is gone. Failed is set when phase 1 never came up.
+type Dead struct {
+	SA     *SA
+	Failed *event.Failed
+}
+
+func (Established) outcome()    {}
+func (ChildUp) outcome()        {}
+func (ChildFailed) outcome()    {}
+func (PeerDeleted) outcome()    {}
+func (InitialContact) outcome() {}
+func (Dead) outcome()           {}
+
+func (c *Context) childUp(u ChildUp) {
+	c.Out = append(c.Out, door.Install{Child: u.Child, In: u.In, Out: u.Out})
+	c.done(u)
+}
+
+func (c *Context) done(o Outcome) { c.Outcomes = append(c.Outcomes, o) }
+
+// octets draws n random octets. A source that fails must not be survived:
+// going on would mean predictable keys.
+func (c *Context) octets(n int) []byte {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(c.Random, b); err != nil {
+		panic(fmt.Errorf("ikev1: the source of randomness failed: %w", err))
+	}
+	return b
+}
+
+// Cookie draws an ISAKMP cookie, which is never zero (RFC 2408 2.5.3).
+func (c *Context) Cookie() isakmp.Cookie {
+	for {
+		if k := isakmp.Cookie(c.octets(8)); k != (isakmp.Cookie{}) {
+			return k
+		}
+	}
+}
+
+// compute sends arithmetic away; then goes on with its result.
+func (c *Context) compute(s *SA, job crypt.Job, then func(*Context, crypt.Result)) {
+	id := c.NewJob(s)
+	s.jobs[id] = then
+	c.Out = append(c.Out, door.Compute{ID: id, Job: job})
+}
+
+// Refusal is why a message was not taken. Unless Authentic, the message may be
+// anybody's: the negotiation waits on.
+type Refusal struct {
+	Code      event.Code
+	Notify    isakmp.NotifyType // what to tell the peer; 0 for nothing
+	Authentic bool
+	Reason    string
+	Offers    []policy.ISAKMP // of the peer, when none of them was taken
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// malformed is the refusal of a message that breaks the rules.
+func malformed(format string, args ...any) *Refusal {
+	return &Refusal{Code: event.Malformed, Reason: fmt.Sprintf(format, args...)}
+}

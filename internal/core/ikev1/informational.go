@@ -1,0 +1,300 @@
+package ikev1
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
+)
+
+// Informational exchange, RFC 2409 5.7:
+//
+//	HDR*, HASH(1), N/D  -->        HASH(1) = prf(SKEYID_a, M-ID | N/D)
+//
+// One without protection is a hint at most.
+
+// Inform sends one notification under the protection of the SA.
+func (s *SA) Inform(c *Context, n isakmp.Notification) {
+	s.emit(c, event.Notify{Dir: event.Sent, Type: n.Type.String(), Number: uint16(n.Type), Protected: true})
+	s.inform(c, isakmp.Payload{Type: isakmp.PayloadNotify, Body: n.Append(nil)})
+}
+
+func (s *SA) inform(c *Context, p isakmp.Payload) {
+	if s.keys.iv == nil {
+		return
+	}
+	id := s.freshID(c)
+	var f flight
+	_, body := isakmp.AppendPayloads(nil, []isakmp.Payload{p})
+	hash := s.hashOver(be32(id), body)
+	h := isakmp.Header{Exchange: isakmp.ExchangeInformational, MessageID: id}
+	payloads := []isakmp.Payload{{Type: isakmp.PayloadHash, Body: hash}, p}
+	if _, err := s.post(c, &f, "INFO", h, payloads, s.keys.phase2IV(s.Policy, id)); err != nil {
+		s.emit(c, event.Dropped{Reason: err.Error()})
+	}
+}
+
+// freshID draws a message ID that this SA has not seen.
+func (s *SA) freshID(c *Context) uint32 {
+	for {
+		id := binary.BigEndian.Uint32(c.octets(4))
+		if _, taken := s.used[id]; id != 0 && !taken {
+			s.used[id] = struct{}{}
+			return id
+		}
+	}
+}
+
+// claim takes a message ID for an authentic message; false when an earlier one used it.
+func (s *SA) claim(id uint32) bool {
+	if _, taken := s.used[id]; taken || id == 0 || len(s.used) >= maxMessageIDs {
+		return false
+	}
+	s.used[id] = struct{}{}
+	return true
+}
+
+// handleInformational takes notifications and deletes.
+func (s *SA) handleInformational(c *Context, m *message) error {
+	m.name = "INFO"
+	if !m.sealed {
+		return s.hint(c, m)
+	}
+	if s.keys.iv == nil {
+		return malformed("an encrypted informational before there are keys")
+	}
+	if _, replayed := s.used[m.header.MessageID]; replayed {
+		return malformed("informational %08x was seen before", m.header.MessageID)
+	}
+	err := s.open(m, s.keys.phase2IV(s.Policy, m.header.MessageID))
+	if err == nil {
+		err = s.verifyHash(m, be32(m.header.MessageID), m.signed)
+	}
+	if err != nil {
+		if s.Established.IsZero() && s.main.awaits == "MM6" {
+			// Something came back for MM5 that our keys do not open.
+			s.refuseMain(c, m, mainStep{sealed: true}, err)
+		}
+		return err
+	}
+	if s.Established.IsZero() {
+		return malformed("an informational before phase 1 is complete")
+	}
+	if !s.claim(m.header.MessageID) {
+		return malformed("message ID %08x cannot be used", m.header.MessageID)
+	}
+	s.moveTo(m)
+	s.received(c, m)
+	for _, p := range m.payloads[1:] {
+		if s.dead {
+			return nil // a second delete in one message finds nothing
+		}
+		switch p.Type {
+		case isakmp.PayloadNotify:
+			s.takeNotify(c, p.Body)
+		case isakmp.PayloadDelete:
+			s.takeDelete(c, p.Body)
+		}
+	}
+	return nil
+}
+
+// verifyHash compares the HASH payload, which must be the first, in constant time.
+func (s *SA) verifyHash(m *message, parts ...[]byte) error {
+	if len(m.payloads) == 0 || m.payloads[0].Type != isakmp.PayloadHash {
+		return malformed("%s does not begin with a HASH payload", m.name)
+	}
+	if subtle.ConstantTimeCompare(m.payloads[0].Body, s.hashOver(parts...)) != 1 {
+		return malformed("%s: the hash is wrong", m.name)
+	}
+	return nil
+}
+
+// hint notes a notification that anybody may have sent. It ends nothing.
+func (s *SA) hint(c *Context, m *message) error {
+	payloads, _, err := isakmp.ParsePayloads(m.header.Next, m.raw[isakmp.HeaderSize:])
+	if err != nil {
+		return err
+	}
+	if !s.Established.IsZero() || s.main == nil {
+		return malformed("IKE packet from %s was not encrypted and it should've been", m.remote)
+	}
+	for _, p := range payloads {
+		n, err := isakmp.ParseNotification(p.Body)
+		if p.Type != isakmp.PayloadNotify || err != nil || !n.Type.IsError() {
+			continue
+		}
+		m.payloads = payloads
+		s.received(c, m)
+		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type)})
+		if s.main.notified == 0 {
+			s.main.notified = n.Type
+			s.emit(c, s.mainFailure(true))
+		}
+		return nil
+	}
+	return malformed("an informational without protection that tells no error")
+}
+
+// takeNotify acts on an authentic notification.
+func (s *SA) takeNotify(c *Context, body []byte) {
+	n, err := isakmp.ParseNotification(body)
+	if err != nil {
+		s.emit(c, event.Dropped{Reason: err.Error()})
+		return
+	}
+	s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protected: true})
+	switch {
+	case n.Type == isakmp.NotifyRUThere:
+		// RFC 3706 5.3: answer with the same sequence number, if it is about this SA.
+		if bytes.Equal(n.SPI, s.spi()) && len(n.Data) == 4 {
+			n.Type = isakmp.NotifyRUThereAck
+			s.Inform(c, n)
+		}
+	case n.Type == isakmp.NotifyInitialContact:
+		c.done(InitialContact{SA: s})
+	case n.Type == isakmp.NotifyResponderLifetime:
+		s.takeLifetime(c, n)
+	case n.Type.IsError():
+		s.quickRefused(c, n)
+	}
+}
+
+// takeLifetime applies RESPONDER-LIFETIME (RFC 2407 4.6.3.1) to the SA it names.
+func (s *SA) takeLifetime(c *Context, n isakmp.Notification) {
+	if n.Protocol == isakmp.ProtocolISAKMP && s.Role == event.Initiator {
+		s.shorten(c, n)
+	}
+}
+
+// tellLifetime tells the initiator that our lifetime is shorter than what it offered.
+func (s *SA) tellLifetime(c *Context) {
+	for _, o := range s.main.offers {
+		if s.Policy.Mismatch(o) == "" {
+			if o.Lifetime == 0 || s.Policy.Lifetime < o.Lifetime {
+				s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(),
+					Type: isakmp.NotifyResponderLifetime, Data: lifetimeData(policy.Lifetime{Time: s.Policy.Lifetime})})
+			}
+			return
+		}
+	}
+}
+
+// takeDelete acts on an authentic delete.
+func (s *SA) takeDelete(c *Context, body []byte) {
+	d, err := isakmp.ParseDelete(body)
+	if err != nil {
+		s.emit(c, event.Dropped{Reason: err.Error()})
+		return
+	}
+	switch d.Protocol {
+	case isakmp.ProtocolISAKMP:
+		for _, spi := range d.SPIs {
+			if bytes.Equal(spi, s.spi()) {
+				s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: "the peer deleted it", ByPeer: true})
+				s.end(c, nil)
+				return
+			}
+		}
+	case isakmp.ProtocolESP:
+		var spis []uint32
+		for _, spi := range d.SPIs {
+			if len(spi) == 4 {
+				spis = append(spis, binary.BigEndian.Uint32(spi))
+			}
+		}
+		c.done(PeerDeleted{SA: s, SPIs: spis})
+	}
+}
+
+// Delete ends the SA and tells the peer.
+func (s *SA) Delete(c *Context, reason string) {
+	if s.dead {
+		return
+	}
+	if s.Up() {
+		d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPIs: [][]byte{s.spi()}}
+		s.inform(c, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+	}
+	s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: reason})
+	s.end(c, nil)
+}
+
+// Abandon ends the SA without a word to the peer, who does not know it any more.
+func (s *SA) Abandon(c *Context, reason string) {
+	s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: reason, ByPeer: true})
+	s.end(c, nil)
+}
+
+// DeleteChild tells the peer that the IPsec SA with this inbound SPI is gone.
+func (s *SA) DeleteChild(c *Context, spi uint32) {
+	if !s.Up() {
+		return
+	}
+	d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPIs: [][]byte{be32(spi)}}
+	s.inform(c, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+}
+
+// lifetimeData are the attributes of a RESPONDER-LIFETIME notification.
+func lifetimeData(l policy.Lifetime) []byte {
+	var attrs []isakmp.Attribute
+	if l.Time > 0 {
+		attrs = append(attrs, isakmp.BasicAttribute(isakmp.Phase2LifeType, isakmp.LifeSeconds),
+			lifeDuration(isakmp.Phase2LifeDuration, uint64(l.Time/time.Second)))
+	}
+	if l.Kilobytes > 0 {
+		attrs = append(attrs, isakmp.BasicAttribute(isakmp.Phase2LifeType, isakmp.LifeKilobytes),
+			lifeDuration(isakmp.Phase2LifeDuration, l.Kilobytes))
+	}
+	return isakmp.AppendAttributes(nil, attrs)
+}
+
+// lifetimeOf reads lifetimes from phase 2 attributes.
+func lifetimeOf(data []byte) (policy.Lifetime, error) {
+	attrs, err := isakmp.ParseAttributes(data)
+	if err != nil {
+		return policy.Lifetime{}, err
+	}
+	return readLifetime(attrs)
+}
+
+func readLifetime(attrs []isakmp.Attribute) (l policy.Lifetime, err error) {
+	var kind uint64
+	for _, a := range attrs {
+		n, ok := a.Uint()
+		switch {
+		case a.Type != isakmp.Phase2LifeType && a.Type != isakmp.Phase2LifeDuration:
+			continue
+		case !ok:
+			return l, fmt.Errorf("lifetime attribute of %d octets", len(a.Value))
+		case a.Type == isakmp.Phase2LifeType:
+			kind = n
+		case kind == uint64(isakmp.LifeSeconds):
+			l.Time = time.Duration(min(n, 1<<32)) * time.Second
+		case kind == uint64(isakmp.LifeKilobytes):
+			l.Kilobytes = n
+		default:
+			return l, fmt.Errorf("life duration without a known life type")
+		}
+	}
+	return l, nil
+}
+
+// Refuse answers a datagram that made no SA with one notification without
+// protection.
+func Refuse(c *Context, h isakmp.Header, d door.Datagram, t isakmp.NotifyType) door.Send {
+	n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, Type: t}
+	first, body := isakmp.AppendPayloads(nil, []isakmp.Payload{{Type: isakmp.PayloadNotify, Body: n.Append(nil)}})
+	out := isakmp.Header{
+		InitiatorCookie: h.InitiatorCookie, ResponderCookie: h.ResponderCookie, Next: first, Version: version1,
+		Exchange: isakmp.ExchangeInformational, MessageID: binary.BigEndian.Uint32(c.octets(4)),
+		Length: uint32(isakmp.HeaderSize + len(body)),
+	}
+	return door.Send{Local: d.Local, Remote: d.Remote, Payload: append(out.Append(nil), body...)}
+}

@@ -1,0 +1,69 @@
+package ikev1
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/isakmp"
+)
+
+// portNATT is where IKE and ESP meet behind a NAT (RFC 3947 section 4).
+const portNATT = 4500
+
+// natHash is the body of a NAT-D payload: HASH(CKY-I | CKY-R | IP | Port), RFC 3947 3.2.
+func (s *SA) natHash(a netip.AddrPort) []byte {
+	port := binary.BigEndian.AppendUint16(nil, a.Port())
+	return crypt.Sum(s.Policy.Hash, s.Initiator[:], s.Responder[:], a.Addr().AsSlice(), port)
+}
+
+// natPayloads are ours: the peer's address first, then our own.
+func (s *SA) natPayloads() []isakmp.Payload {
+	return []isakmp.Payload{
+		{Type: isakmp.PayloadNATD, Body: s.natHash(s.Remote)},
+		{Type: isakmp.PayloadNATD, Body: s.natHash(s.Local)},
+	}
+}
+
+// detectNAT compares the peer's NAT-D payloads with the addresses seen: the
+// first is about us, the others are about the peer.
+func (s *SA) detectNAT(c *Context, m *message) error {
+	natd := m.all(isakmp.PayloadNATD)
+	if !s.main.natt || len(natd) == 0 {
+		return nil
+	}
+	if len(natd) < 2 || len(natd) > 16 {
+		return malformed("%s: %d NAT-D payloads, expected two or a few", m.name, len(natd))
+	}
+	s.NAT.LocalBehind = !bytes.Equal(natd[0], s.natHash(m.local))
+	s.NAT.PeerBehind = true
+	want := s.natHash(m.remote)
+	for _, d := range natd[1:] {
+		if bytes.Equal(d, want) {
+			s.NAT.PeerBehind = false
+		}
+	}
+	return nil
+}
+
+func (s *SA) emitNAT(c *Context) {
+	if s.main.natt {
+		s.emit(c, s.NAT)
+	}
+}
+
+// Encap reports whether ESP has to travel in UDP.
+func (s *SA) Encap() bool { return s.NAT.LocalBehind || s.NAT.PeerBehind }
+
+// float moves the initiator to port 4500 (RFC 3947 section 4). The responder
+// follows with the first authentic message.
+func (s *SA) float() {
+	if s.Encap() {
+		s.Local = netip.AddrPortFrom(s.Local.Addr(), portNATT)
+		s.Remote = netip.AddrPortFrom(s.Remote.Addr(), portNATT)
+	}
+}
+
+// moveTo follows the peer to the address an accepted message came from.
+func (s *SA) moveTo(m *message) { s.Local, s.Remote = m.local, m.remote }

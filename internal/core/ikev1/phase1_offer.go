@@ -1,0 +1,237 @@
+package ikev1
+
+import (
+	"fmt"
+	"time"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/event"
+	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
+)
+
+// nonceOctets is the length of our nonces: within the 8 to 256 octets of RFC
+// 2409 section 5, and half of the largest PRF's key.
+const nonceOctets = 32
+
+// newPrivate draws octets until they make a private value of the group. A
+// single try fails with negligible probability for every group.
+func newPrivate(c *Context, g suite.Group) (crypt.Private, error) {
+	var err error
+	for range 16 {
+		var p crypt.Private
+		if p, err = crypt.NewPrivate(g, c.octets(crypt.PrivateSize(g))); err == nil {
+			return p, nil
+		}
+	}
+	return crypt.Private{}, err
+}
+
+// offerPolicies is the SA payload of MM1: one proposal, one transform for each
+// policy in priority order.
+func offerPolicies(own []policy.ISAKMP) isakmp.SA {
+	p := isakmp.Proposal{Number: 1, Protocol: isakmp.ProtocolISAKMP}
+	for i, o := range own {
+		p.Transforms = append(p.Transforms, isakmp.Transform{Number: uint8(i + 1), ID: isakmp.KeyIKE, Attributes: policyAttributes(o)})
+	}
+	return isakmp.NewSA(p)
+}
+
+// policyAttributes are the attributes of RFC 2409 appendix A.
+func policyAttributes(o policy.ISAKMP) []isakmp.Attribute {
+	a := []isakmp.Attribute{
+		isakmp.BasicAttribute(isakmp.Phase1Encryption, o.Cipher.Row().IKEv1),
+		isakmp.BasicAttribute(isakmp.Phase1Hash, o.Hash.Row().IKEv1),
+		isakmp.BasicAttribute(isakmp.Phase1Group, uint16(o.Group)),
+		isakmp.BasicAttribute(isakmp.Phase1Auth, uint16(o.Auth)),
+		isakmp.BasicAttribute(isakmp.Phase1LifeType, isakmp.LifeSeconds),
+		lifeDuration(isakmp.Phase1LifeDuration, uint64(o.Lifetime/time.Second)),
+	}
+	if o.Cipher.Row().Sized {
+		a = append(a, isakmp.BasicAttribute(isakmp.Phase1KeyLength, uint16(o.KeyBits)))
+	}
+	return a
+}
+
+// lifeDuration is a life duration, cut to the four octets of the long form.
+func lifeDuration(t uint16, n uint64) isakmp.Attribute {
+	return isakmp.DurationAttribute(t, uint32(min(n, 1<<32-1)))
+}
+
+// readPolicy turns a phase 1 transform into a policy. What is unknown makes a
+// policy that matches nothing; why is the error.
+func readPolicy(t isakmp.Transform) (policy.ISAKMP, error) {
+	p := policy.ISAKMP{Lifetime: 0}
+	seen := map[uint16]bool{}
+	var bits, lifeType uint64
+	var ok = true
+	var err error
+	for _, a := range t.Attributes {
+		n, fits := a.Uint()
+		if !fits {
+			return p, fmt.Errorf("attribute %d of %d octets", a.Type, len(a.Value))
+		}
+		// Life type and duration come in pairs, the rest once.
+		if seen[a.Type] && a.Type != isakmp.Phase1LifeType && a.Type != isakmp.Phase1LifeDuration {
+			return p, fmt.Errorf("attribute %d comes twice", a.Type)
+		}
+		seen[a.Type] = true
+		switch a.Type {
+		case isakmp.Phase1Encryption:
+			p.Cipher, ok = suite.CipherOfIKEv1(uint16(n))
+		case isakmp.Phase1Hash:
+			p.Hash, ok = suite.HashOfIKEv1(uint16(n))
+		case isakmp.Phase1Auth:
+			p.Auth, ok = suite.Auth(n), n < 1<<16
+		case isakmp.Phase1Group:
+			p.Group, ok = suite.Group(n), n < 1<<16
+		case isakmp.Phase1KeyLength:
+			bits = n
+		case isakmp.Phase1LifeType:
+			lifeType = n
+		case isakmp.Phase1LifeDuration:
+			if lifeType == uint64(isakmp.LifeSeconds) {
+				p.Lifetime = time.Duration(min(n, 1<<32)) * time.Second
+			}
+		default:
+			err = fmt.Errorf("attribute %d is unknown", a.Type)
+		}
+		if !ok {
+			err = fmt.Errorf("attribute %d has the unknown value %d", a.Type, n)
+			ok = true
+		}
+	}
+	if err != nil {
+		return p, err
+	}
+	return setKeyBits(p, bits)
+}
+
+// respChoose takes the offers of MM1 and chooses.
+func (s *SA) respChoose(c *Context, m *message, body []byte) error {
+	sa, err := isakmp.ParseSA(body)
+	if err != nil {
+		return err
+	}
+	proposals, transforms, offers := readOffers(sa)
+	own := c.Settings.Usable()
+	x := s.main
+	x.offers = offers
+	key, found := c.Settings.KeyFor(s.Remote.Addr())
+	s.emit(c, event.KeyLookup{Found: found, Origin: key.Origin})
+	if !found {
+		return &Refusal{Code: event.NoKey, Notify: isakmp.NotifyNoProposalChosen, Reason: "no pre-shared key for " + s.Remote.Addr().String()}
+	}
+	x.key = key
+	i, j, ok := policy.ChooseISAKMP(offers, own, func(i, j int, mismatch string) {
+		s.emit(c, event.PolicyCheck{Transform: i + 1, Offer: offers[i], Against: own[j], Mismatch: mismatch})
+	})
+	if !ok {
+		s.emit(c, event.PolicyRefused{Offers: offers})
+		return &Refusal{Code: noPolicyCode(c, offers), Notify: isakmp.NotifyNoProposalChosen, Reason: "no ISAKMP policy in common", Offers: offers}
+	}
+	s.Policy = own[j]
+	s.Policy.Lifetime = policy.Shorter(own[j].Lifetime, offers[i].Lifetime)
+	chosen := proposals[i]
+	chosen.Transforms = []isakmp.Transform{transforms[i]}
+	x.answer = isakmp.SA{DOI: sa.DOI, Situation: sa.Situation, Proposals: []isakmp.Proposal{chosen}}
+	return nil
+}
+
+// noPolicyCode tells whether the compliance shield is what stands between.
+func noPolicyCode(c *Context, offers []policy.ISAKMP) event.Code {
+	_, _, ok := policy.ChooseISAKMP(offers, c.Settings.Policies, func(int, int, string) {})
+	if ok {
+		return event.LegacyOnly
+	}
+	return event.NoPolicy
+}
+
+// readOffers flattens the proposals of MM1, in order, skipping what is not ISAKMP.
+func readOffers(sa isakmp.SA) (ps []isakmp.Proposal, ts []isakmp.Transform, offers []policy.ISAKMP) {
+	for _, p := range sa.Proposals {
+		if p.Protocol != isakmp.ProtocolISAKMP {
+			continue
+		}
+		for _, t := range p.Transforms {
+			o, err := readPolicy(t)
+			if err != nil || t.ID != isakmp.KeyIKE {
+				o = policy.ISAKMP{Priority: -1} // matches no policy
+			}
+			ps, ts, offers = append(ps, p), append(ts, t), append(offers, o)
+		}
+	}
+	return ps, ts, offers
+}
+
+// chosenPolicy reads MM2's SA payload: one proposal with one transform, which
+// must be one that we offered (RFC 2409 section 5: the responder must not modify it).
+func chosenPolicy(body []byte, offered []policy.ISAKMP) (policy.ISAKMP, error) {
+	sa, err := isakmp.ParseSA(body)
+	if err != nil {
+		return policy.ISAKMP{}, err
+	}
+	if len(sa.Proposals) != 1 || len(sa.Proposals[0].Transforms) != 1 {
+		return policy.ISAKMP{}, malformed("MM2 does not choose exactly one transform")
+	}
+	got, err := readPolicy(sa.Proposals[0].Transforms[0])
+	if err != nil {
+		return policy.ISAKMP{}, malformed("MM2: %v", err)
+	}
+	for _, o := range offered {
+		if o.Mismatch(got) == "" {
+			o.Lifetime = policy.Shorter(o.Lifetime, got.Lifetime)
+			return o, nil
+		}
+	}
+	return policy.ISAKMP{}, malformed("MM2 chooses a policy that was not offered: %s", got)
+}
+
+// vendorIDs says what we can do beyond the RFCs of IKE: NAT traversal (RFC
+// 3947) and dead peer detection (RFC 3706).
+func vendorIDs() []isakmp.Payload {
+	return []isakmp.Payload{
+		{Type: isakmp.PayloadVendorID, Body: isakmp.VendorNATT.ID()},
+		{Type: isakmp.PayloadVendorID, Body: isakmp.VendorDPD.ID()},
+	}
+}
+
+// learnVendors notes what the peer can do.
+func (s *SA) learnVendors(m *message) {
+	for _, v := range m.all(isakmp.PayloadVendorID) {
+		switch isakmp.VendorOf(v) {
+		case isakmp.VendorNATT:
+			s.main.natt = true
+		case isakmp.VendorDPD:
+			s.PeerDPD = true
+		}
+	}
+}
+
+// setKeyBits checks the Key Length attribute: mandatory for ciphers with
+// several lengths, forbidden for the rest (RFC 2409 appendix A).
+func setKeyBits(p policy.ISAKMP, bits uint64) (policy.ISAKMP, error) {
+	n, err := keyBits(p.Cipher, bits)
+	p.KeyBits = n
+	return p, err
+}
+
+func keyBits(c suite.Cipher, bits uint64) (int, error) {
+	row := c.Row()
+	if !row.Sized {
+		if bits != 0 && len(row.KeyBits) > 0 && bits != uint64(row.KeyBits[0]) {
+			return 0, fmt.Errorf("%s with a key length of %d", row.RFC, bits)
+		}
+		if len(row.KeyBits) == 0 {
+			return 0, nil
+		}
+		return row.KeyBits[0], nil
+	}
+	for _, n := range row.KeyBits {
+		if uint64(n) == bits {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("%s with a key length of %d", row.RFC, bits)
+}

@@ -1,0 +1,210 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"culvert/internal/core/flow"
+	"culvert/internal/core/suite"
+)
+
+// Mismatch names the first attribute in which an offered ISAKMP policy
+// differs from p, in the order a router compares them: "encryption",
+// "key length", "hash", "authentication", "group". Empty means it matches. The
+// lifetime never refuses: the shorter one wins.
+func (p ISAKMP) Mismatch(offer ISAKMP) string {
+	switch {
+	case offer.Cipher != p.Cipher:
+		return "encryption"
+	case p.Cipher.Row().Sized && offer.KeyBits != p.KeyBits:
+		return "key length"
+	case offer.Hash != p.Hash:
+		return "hash"
+	case offer.Auth != p.Auth:
+		return "authentication"
+	case offer.Group != p.Group:
+		return "group"
+	}
+	return ""
+}
+
+// Verdict is the worst verdict of the policy's algorithms.
+func (p ISAKMP) Verdict() suite.Verdict {
+	return max(p.Cipher.Row().Verdict, p.Hash.Row().Verdict, p.Group.Row().Verdict, p.Auth.Row().Verdict)
+}
+
+// Usable lists the ISAKMP policies that may be negotiated, in priority order:
+// not those behind the compliance shield, and not those with an
+// authentication method that is not built.
+func (s *Settings) Usable() []ISAKMP {
+	var out []ISAKMP
+	for _, p := range s.Policies {
+		if s.allowed(p.Verdict()) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func (s *Settings) allowed(v suite.Verdict) bool {
+	return v == suite.OK || (v == suite.Legacy && s.Legacy)
+}
+
+// ChooseISAKMP takes the peer's offers in their order and compares each with
+// our policies, lowest number first, until one is the same on both sides. It
+// returns the indexes of the offer and of our policy, or ok false. check sees
+// every comparison.
+func ChooseISAKMP(offers, own []ISAKMP, check func(offer, own int, mismatch string)) (offer, mine int, ok bool) {
+	for i := range offers {
+		for j := range own {
+			m := own[j].Mismatch(offers[i])
+			check(i, j, m)
+			if m == "" {
+				return i, j, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// Verdict is the worst verdict of the set's algorithms. What is not built yet
+// (AH, transport mode, encryption without integrity) is Never.
+func (t TransformSet) Verdict() suite.Verdict {
+	if t.AH != suite.NoHash || t.Mode != suite.Tunnel || t.Cipher == suite.NoCipher {
+		return suite.Never
+	}
+	if t.Cipher.Combined() == (t.Integ != suite.NoHash) {
+		return suite.Never
+	}
+	return max(t.Cipher.Row().Verdict, t.Integ.Row().Verdict)
+}
+
+// UsableSets lists the entry's transform sets that may be negotiated, in order.
+func (s *Settings) UsableSets(e *Entry) []TransformSet {
+	var out []TransformSet
+	for _, t := range e.Sets {
+		if s.allowed(t.Verdict()) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Mismatch names the first thing in which an offered transform set differs
+// from t: "protocol", "encryption", "key length", "integrity", "mode". Empty
+// means it matches.
+func (t TransformSet) Mismatch(offer TransformSet) string {
+	switch {
+	case (offer.AH != suite.NoHash) != (t.AH != suite.NoHash), (offer.Cipher != suite.NoCipher) != (t.Cipher != suite.NoCipher):
+		return "protocol"
+	case offer.Cipher != t.Cipher:
+		return "encryption"
+	case t.Cipher.Row().Sized && offer.KeyBits != t.KeyBits:
+		return "key length"
+	case offer.Integ != t.Integ, offer.AH != t.AH:
+		return "integrity"
+	case offer.Mode != t.Mode:
+		return "mode"
+	}
+	return ""
+}
+
+// PFSAllows reports whether a responder whose crypto map entry says own (set
+// pfs) takes an offer with that group: without set pfs it takes any group it
+// knows, or none; with it, only the same group.
+func (s *Settings) PFSAllows(own, offered suite.Group) bool {
+	if own != suite.NoGroup {
+		return own == offered
+	}
+	return offered == suite.NoGroup || s.allowed(offered.Row().Verdict)
+}
+
+// Shorter is the shorter of two lifetimes; zero means no limit.
+func Shorter(a, b time.Duration) time.Duration {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// Shorter takes the smaller limit of each kind; zero means no limit.
+func (l Lifetime) Shorter(o Lifetime) Lifetime {
+	out := Lifetime{Shorter(l.Time, o.Time), l.Kilobytes}
+	if l.Kilobytes == 0 || (o.Kilobytes != 0 && o.Kilobytes < l.Kilobytes) {
+		out.Kilobytes = o.Kilobytes
+	}
+	return out
+}
+
+// Serves reports whether the entry is for that peer and ends at that local address.
+func (e *Entry) Serves(local, peer netip.Addr) bool {
+	if e.Local != local {
+		return false
+	}
+	for _, p := range e.Peers {
+		if p == peer {
+			return true
+		}
+	}
+	return false
+}
+
+// HasPeer reports whether any entry at that local address names the peer.
+func (s *Settings) HasPeer(local, peer netip.Addr) bool {
+	for i := range s.Entries {
+		if s.Entries[i].Serves(local, peer) {
+			return true
+		}
+	}
+	return false
+}
+
+// FlowFor finds the line of interesting traffic for the proxy identities that
+// a peer offered, seen from us: an equal one first, else the first that holds
+// them (a responder may be asked for a subset of what it permits, never for more).
+func (s *Settings) FlowFor(local, peer netip.Addr, offered flow.Selectors) (Flow, bool) {
+	var inside *Flow
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		if !e.Serves(local, peer) {
+			continue
+		}
+		for _, f := range e.Flows() {
+			if f.Selectors == offered {
+				return f, true
+			}
+			if inside == nil && f.Selectors.Covers(offered) {
+				inside = &f
+			}
+		}
+	}
+	if inside != nil {
+		return *inside, true
+	}
+	return Flow{}, false
+}
+
+// Flow finds a flow by its name.
+func (s *Settings) Flow(id FlowID) (Flow, bool) {
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		if e.Map != id.Map || e.Seq != id.Seq {
+			continue
+		}
+		for _, f := range e.Flows() {
+			if f.ID == id {
+				return f, true
+			}
+		}
+	}
+	return Flow{}, false
+}
+
+// Flows lists every flow of every entry, in order.
+func (s *Settings) Flows() []Flow {
+	var out []Flow
+	for i := range s.Entries {
+		out = append(out, s.Entries[i].Flows()...)
+	}
+	return out
+}
