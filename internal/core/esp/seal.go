@@ -70,6 +70,10 @@ func (s *Sealer) SPI() uint32 { return s.spi }
 // Seq is the sequence number of the last packet sealed; 0 before the first.
 func (s *Sealer) Seq() uint64 { return s.seq }
 
+// Body is the number of octets that are encrypted for a payload of n octets:
+// with padding and trailer. A volume lifetime counts those (RFC 4301 4.4.2.1).
+func (s *Sealer) Body(n int) int { return n + s.pad(n) + trailerLen }
+
 // Seal makes the n octets at buf[off:] the payload of the SA's next packet, in
 // place, and returns the packet, a part of buf: it begins HeaderLen and the IV
 // before off. Headroom octets before off and Tailroom behind the payload are

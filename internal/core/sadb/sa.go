@@ -95,7 +95,9 @@ func (u *use) tell(l Limit) Limit {
 
 // endpoint is the peer's outer address. It moves when a NAT gives the peer
 // another mapping.
-type endpoint struct{ at atomic.Pointer[netip.AddrPort] }
+type endpoint struct {
+	at atomic.Pointer[netip.AddrPort]
+}
 
 // Out is an outbound SA. Seal belongs to one goroutine at a time, since it
 // counts the sequence numbers; everything else may be called from anywhere.
@@ -121,7 +123,8 @@ func (o *Out) Usable() bool { return !o.ended.Load() }
 // limit is reached, with err nil or not. Errors: esp.ErrNoRoom; ErrVolume and
 // esp.ErrExhausted from when the SA has ended, with buf unchanged.
 func (o *Out) Seal(buf []byte, off, n int, now int64) (packet []byte, crossed Limit, err error) {
-	if !o.use.fits(n) {
+	body := o.sealer.Body(n)
+	if !o.use.fits(body) {
 		o.ended.Store(true)
 		return nil, o.use.tell(Hard), ErrVolume
 	}
@@ -136,7 +139,7 @@ func (o *Out) Seal(buf []byte, off, n int, now int64) (packet []byte, crossed Li
 	}
 	o.flow.encaps.Add(1)
 	o.flow.sendOctets.Add(uint64(n))
-	crossed = o.use.add(n, now)
+	crossed = o.use.add(body, now)
 	if o.sealer.Seq() == softSeq {
 		crossed = max(crossed, o.use.tell(Soft))
 	}

@@ -61,8 +61,8 @@ type ChildStats struct {
 	RemainingKilobytes uint64
 }
 
-// Use is what went through one SA. Octets are inner packets for Out, with
-// padding and trailer for In: what the volume limit counts.
+// Use is what went through one SA. Octets are those of inner packets
+// with padding and trailer: what the volume limit counts.
 type Use struct {
 	Packets, Octets uint64
 	LastUsed        time.Time // zero when never
