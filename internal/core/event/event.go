@@ -170,7 +170,8 @@ type Notify struct {
 	Dir       Direction
 	Type      string // RFC word: "NO-PROPOSAL-CHOSEN"
 	Number    uint16
-	Protected bool // encrypted and its hash verified
+	Protocol  uint8 // of the SA it is about: 1 ISAKMP, 3 ESP; 0 when not told
+	Protected bool  // encrypted and its hash verified
 	Text      string
 }
 
@@ -180,12 +181,18 @@ type Deleted struct {
 	SPI      uint32 // inbound SPI of an IPsec SA pair; 0 for ISAKMP
 	Reason   string
 	ByPeer   bool
+	// Last: no SA pair of the flow is left; false for one that a rekey replaced.
+	Last bool
 }
 
 // Triggered: interesting traffic without an SA asked for one.
 type Triggered struct {
 	Flow   policy.FlowID
 	Packet flow.Tuple
+	// What will be asked for; zero when not told.
+	Selectors flow.Selectors
+	Set       policy.TransformSet // the first of the entry
+	Lifetime  policy.Lifetime
 }
 
 // Retransmit: no answer in time, the last message goes out again.
@@ -235,8 +242,21 @@ type Failed struct {
 	Offered flow.Selectors
 }
 
+// Cause says what kind of datagram was dropped, as far as IOS logs it.
+type Cause string
+
+// The causes. The empty Cause is any other.
+const (
+	NoSA         Cause = "no-sa"         // of no ISAKMP SA, and not the first message of one
+	BadMessage   Cause = "bad-message"   // malformed, or garbage after decryption
+	NotEncrypted Cause = "not-encrypted" // in the clear where it had to be encrypted
+)
+
 // Dropped: a datagram was ignored; nothing changed.
-type Dropped struct{ Reason string }
+type Dropped struct {
+	Reason string
+	Cause  Cause
+}
 
 func (Message) what()         {}
 func (State) what()           {}
