@@ -101,17 +101,23 @@ func TestSecretLeakIsSeen(t *testing.T) {
 	}
 }
 
-func TestSecretTellsItsLength(t *testing.T) {
+func TestSecretTellsWhatItIs(t *testing.T) {
 	s := NewSecret(make([]byte, 32))
 	for _, got := range []string{s.String(), fmt.Sprint(s), fmt.Sprintf("%x", s), fmt.Sprintf("%#v", s)} {
 		if got != "Secret(32 bytes)" {
 			t.Errorf("got %q", got)
 		}
 	}
+	p := Private{group: 19}
+	for _, got := range []string{p.String(), fmt.Sprint(p), fmt.Sprintf("%x", p), fmt.Sprintf("%#v", p), fmt.Sprintf("%d", p)} {
+		if got != "Private(group19)" {
+			t.Errorf("got %q", got)
+		}
+	}
 	if j, _ := json.Marshal(s); string(j) != `"Secret(32 bytes)"` {
 		t.Errorf("json: %s", j)
 	}
-	if j, _ := json.Marshal(Private{group: 19}); string(j) != `"Private(group19)"` {
+	if j, _ := json.Marshal(p); string(j) != `"Private(group19)"` {
 		t.Errorf("json: %s", j)
 	}
 }
