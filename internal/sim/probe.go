@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"culvert/internal/core/esp"
+	"culvert/internal/core/flow"
+	"culvert/internal/core/policy"
+)
+
+// Probe sends one packet of the flow's traffic through the very code of the
+// data path: policy decision, ESP at from, ESP and selector check at to. A nil
+// error means that it came out as it went in.
+func (w *World) Probe(from, to *Host, f policy.Flow) error {
+	src, dst := inside(f.Selectors.Local), inside(f.Selectors.Remote)
+	t := flow.Tuple{Src: src, Dst: dst, Proto: f.Selectors.Proto, SrcPort: f.Selectors.LocalPorts.Lo, DstPort: f.Selectors.RemotePorts.Lo}
+	if t.Proto == flow.AnyProto {
+		t.Proto = flow.ICMP
+	}
+	inner := ipv4(t)
+	policed, sa := from.DB.Snapshot().Outbound(t)
+	switch {
+	case policed == nil:
+		return errors.New("the packet would leave in clear: no crypto ACL permits it")
+	case policed.ID != f.ID:
+		return fmt.Errorf("another line takes the packet first: %s", policed.ID)
+	case sa == nil:
+		return errors.New("no IPsec SA")
+	}
+	buf := make([]byte, esp.Headroom+len(inner)+esp.Tailroom)
+	copy(buf[esp.Headroom:], inner)
+	packet, _, err := sa.Seal(buf, esp.Headroom, len(inner), w.Now.UnixNano())
+	if err != nil {
+		return err
+	}
+	spi, _, _ := esp.Header(packet)
+	in := to.DB.Snapshot().Inbound(spi)
+	if in == nil {
+		return fmt.Errorf("%s does not know SPI %#08x", to.Name, spi)
+	}
+	opened, err := in.Open(packet, w.Now.UnixNano())
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(opened.Payload, inner) {
+		return errors.New("the packet came out changed")
+	}
+	if !in.Child.Selectors.MatchIn(t) {
+		return fmt.Errorf("%s drops the packet: outside the SA's selectors %s", to.Name, in.Child.Selectors)
+	}
+	return nil
+}
+
+// inside is an address of a prefix that is not its first, when it has others.
+func inside(p netip.Prefix) netip.Addr {
+	if p.IsSingleIP() {
+		return p.Addr()
+	}
+	return p.Masked().Addr().Next()
+}
+
+// ipv4 is the smallest packet of a tuple: a header and eight octets, which
+// hold the ports.
+func ipv4(t flow.Tuple) []byte {
+	b := make([]byte, 28)
+	b[0], b[8], b[9] = 0x45, 64, t.Proto
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	copy(b[12:], t.Src.AsSlice())
+	copy(b[16:], t.Dst.AsSlice())
+	binary.BigEndian.PutUint16(b[20:], t.SrcPort)
+	binary.BigEndian.PutUint16(b[22:], t.DstPort)
+	return b
+}
