@@ -1,0 +1,130 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// mode of the socket's file.
+const mode = 0o660
+
+// maxPath is what sun_path of unix(7) holds besides its final zero.
+const maxPath = 107
+
+// probeTime is how long a listener has to answer before its socket counts as busy.
+const probeTime = time.Second
+
+// ErrRunning is returned by Listen when another gateway has the socket.
+var ErrRunning = errors.New("another gateway is running")
+
+// listen makes the socket at path, and the lock beside it. A file that is there
+// already goes only if it is a socket nobody listens on.
+func listen(path string) (*net.UnixListener, *os.File, error) {
+	if len(path) > maxPath {
+		return nil, nil, fmt.Errorf("control socket %s: the path has %d octets, the system takes %d; choose a shorter one with --socket", path, len(path), maxPath)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, nil, fmt.Errorf("control socket %s: its directory: %w", path, err)
+	}
+	lock, err := lockFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := bind(path)
+	if err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	return l, lock, nil
+}
+
+// lockFile takes the lock that says a gateway uses path. It is held until the
+// file is closed, so also when the process is killed.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: its lock: %w", path, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, running(path)
+		}
+		return nil, fmt.Errorf("control socket %s: its lock: %w", path, err)
+	}
+	return f, nil
+}
+
+func running(path string) error {
+	return fmt.Errorf("%w: it has the control socket %s; stop it, or give this one another --name or --socket", ErrRunning, path)
+}
+
+func bind(path string) (*net.UnixListener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	// On Linux the mode of the socket itself is the mode its file is made
+	// with, less the umask: nobody else can connect before the Chmod below.
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), mode) })
+		return errors.Join(err, failed)
+	}}
+	l, err := config.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
+	}
+	return l.(*net.UnixListener), nil
+}
+
+// removeStale takes away the socket of a gateway that was killed.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("control socket %s: %w", path, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("control socket %s: there is something else of that name (%s); choose another path with --socket", path, info.Mode())
+	}
+	switch live, err := listens(path); {
+	case live:
+		return running(path)
+	case err != nil:
+		return fmt.Errorf("control socket %s: whether somebody listens: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("control socket %s: the one a killed gateway left: %w", path, err)
+	}
+	return nil
+}
+
+// listens reports whether somebody listens on the socket. Only a refused
+// connection proves that nobody does.
+func listens(path string) (bool, error) {
+	c, err := net.DialTimeout("unix", path, probeTime)
+	switch {
+	case err == nil:
+		c.Close()
+		return true, nil
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOENT):
+		return false, nil
+	case errors.Is(err, unix.EAGAIN):
+		return true, nil // its queue is full
+	}
+	return false, err
+}
