@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"culvert/internal/lab/pcap"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -101,7 +103,7 @@ func (s Summary) String() string {
 // Capture is a running capture on one device.
 type Capture struct {
 	file *os.File
-	pcap *pcapWriter // nil when nothing is written
+	pcap *pcap.Writer // nil when nothing is written
 	done chan struct{}
 
 	mu      sync.Mutex
@@ -128,7 +130,7 @@ func (n *Net) CaptureTo(host, device, path string) (*Capture, error) {
 		return nil, fmt.Errorf("lab: capture on %s %s: %w", h, device, err)
 	}
 	if path != "" {
-		if c.pcap, err = newPcap(path); err != nil {
+		if c.pcap, err = pcap.Create(path, pcap.Ethernet); err != nil {
 			return nil, errors.Join(err, c.file.Close())
 		}
 	}
@@ -187,7 +189,7 @@ func (c *Capture) take(frame []byte) {
 	defer c.mu.Unlock()
 	c.summary.take(frame)
 	if c.pcap != nil {
-		if err := c.pcap.write(time.Now(), frame); err != nil && c.err == nil {
+		if err := c.pcap.Write(time.Now(), frame); err != nil && c.err == nil {
 			c.err = err
 		}
 	}
@@ -220,7 +222,7 @@ func (c *Capture) Stop() (Summary, error) {
 	<-c.done
 	errs = append(errs, c.drain())
 	if c.pcap != nil {
-		errs = append(errs, c.pcap.close())
+		errs = append(errs, c.pcap.Close())
 	}
 	errs = append(errs, c.file.Close())
 	s := c.Seen()

@@ -35,7 +35,7 @@ type Config struct {
 	DPD                time.Duration // 0 for none
 	Start              string        // StartNone
 	Encap              bool          // force UDP encapsulation
-	// Keys makes strongSwan write its keys for Wireshark, see Peer.KeysDir.
+	// Keys makes strongSwan log its keys, see Peer.Keys.
 	Keys bool
 	// LogLevel is 1; 2 tells what was compared with what, 4 also the keys.
 	LogLevel int
@@ -121,6 +121,10 @@ secrets { ike-lab { secret = "%s" } }
 
 // daemon is the daemon's strongswan.conf; its paths are those it sees.
 func (c *Config) daemon(plugins []string) string {
+	levels := ""
+	if c.Keys {
+		levels = "ike = 4\n    chd = 4\n    mgr = 2"
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `charon {
   load_modular = yes
@@ -129,16 +133,14 @@ func (c *Config) daemon(plugins []string) string {
   i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   filelog { main { path = /run/charon.log
     default = %d
+    %s
     time_format = %%H:%%M:%%S
     flush_line = yes
     append = no } }
   plugins {
     vici { load = yes
       socket = unix:///run/charon.vici }
-`, c.LogLevel)
-	if c.Keys {
-		b.WriteString("    save-keys { load = yes\n      ike = yes\n      esp = yes\n      wireshark_keys = /run/keys }\n")
-	}
+`, c.LogLevel, levels)
 	for _, p := range plugins {
 		fmt.Fprintf(&b, "    %s\n", p)
 	}

@@ -111,7 +111,7 @@ func (p *Peer) furnish(host string, c Config) error {
 	if err := os.RemoveAll(p.dir); err != nil {
 		return fmt.Errorf("swan: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(p.dir, "keys"), 0o755); err != nil {
+	if err := os.MkdirAll(p.dir, 0o755); err != nil {
 		return fmt.Errorf("swan: %w", err)
 	}
 	for _, f := range [][2]string{
@@ -203,10 +203,6 @@ func (p *Peer) Log() string {
 	}
 	return string(b)
 }
-
-// KeysDir holds the tables ikev1_decryption_table, ikev2_decryption_table and
-// esp_sa in Wireshark's form when Config.Keys was set.
-func (p *Peer) KeysDir() string { return filepath.Join(p.dir, "keys") }
 
 // Running tells whether strongSwan runs.
 func (p *Peer) Running() bool { return p.daemon.Running() }

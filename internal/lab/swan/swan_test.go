@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"culvert/internal/lab"
+	"culvert/internal/lab/shark"
 )
 
 func testNet(t *testing.T, name string) *lab.Net {
@@ -59,6 +61,7 @@ func TestStrongSwanAgainstStrongSwan(t *testing.T) {
 	if out, err := r1.Initiate(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	awaitBoth(ctx, t, r1, r2)
 	ping, err := n.Ping(ctx, lab.HostA, lab.HostB, 5)
 	if err != nil || ping.Received != 5 {
 		t.Errorf("ping: %v\n%s", err, ping.Output)
@@ -76,6 +79,18 @@ func TestStrongSwanAgainstStrongSwan(t *testing.T) {
 		t.Errorf("five echoes and five replies sealed and nothing else, but: %s", s)
 	}
 	checkSAs(ctx, t, r1, r2, s)
+}
+
+// awaitBoth waits until both sides have installed their SAs. Quick mode's third
+// message leaves the initiator done before the responder: until then traffic
+// towards the initiator goes in clear, as nothing here guards it.
+func awaitBoth(ctx context.Context, t *testing.T, peers ...*Peer) {
+	t.Helper()
+	for _, p := range peers {
+		if _, err := p.Await(ctx, "up", func(s []SA) bool { return len(Installed(s)) == 1 }); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func checkSAs(ctx context.Context, t *testing.T, r1, r2 *Peer, s lab.Summary) {
@@ -166,9 +181,10 @@ func TestStartsByItselfAndIsFoundAgain(t *testing.T) {
 	if !ok || !p.Running() {
 		t.Fatal("the peer in r2 was not found again")
 	}
-	start(t, n, lab.R1, Config{Version: 2, Start: StartNow})
-	if _, err := p.Await(ctx, "up", func(s []SA) bool { return len(Installed(s)) == 1 && s[0].Version == 2 }); err != nil {
-		t.Fatal(err)
+	r1 := start(t, n, lab.R1, Config{Version: 2, Start: StartNow})
+	awaitBoth(ctx, t, p, r1)
+	if sas, err := p.SAs(ctx); err != nil || sas[0].Version != 2 {
+		t.Errorf("IKEv2: %+v, %v", sas, err)
 	}
 	r, err := n.Ping(ctx, lab.HostB, lab.HostA, 2)
 	if err != nil || r.Received != 2 {
@@ -188,5 +204,65 @@ func TestRefusalHoldsThePeersAccount(t *testing.T) {
 	}
 	if r1.Running() && !strings.Contains(r1.Log(), "NO_PROPOSAL_CHOSEN") {
 		t.Errorf("log:\n%s", r1.Log())
+	}
+}
+
+// With strongSwan's keys tshark reads phase 1, phase 2 and the echoes inside,
+// whichever side began.
+func TestTsharkReadsTheTunnelWithTheKeys(t *testing.T) {
+	if err := shark.Available(); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct{ initiator, ike, esp string }{
+		{lab.R1, "aes128-sha1-modp2048", "aes128-sha1"},
+		{lab.R2, "aes256-sha256-ecp256", "aes256-sha256-ecp256"},
+		{lab.R2, "aes128-sha256-modp2048", "aes256gcm16"},
+	} {
+		t.Run(c.esp+" from "+c.initiator, func(t *testing.T) { readTunnel(t, c.initiator, Config{IKE: c.ike, ESP: c.esp}) })
+	}
+}
+
+func readTunnel(t *testing.T, initiator string, c Config) {
+	n := testNet(t, "keys")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	peers := map[string]*Peer{lab.R1: start(t, n, lab.R1, c)}
+	c.Keys = true
+	peers[lab.R2] = start(t, n, lab.R2, c)
+	file := filepath.Join(t.TempDir(), "outside.pcap")
+	capture, err := n.CaptureTo(lab.R2, lab.Outside, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := peers[initiator].Initiate(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	awaitBoth(ctx, t, peers[lab.R1], peers[lab.R2])
+	if r, err := n.Ping(ctx, lab.HostA, lab.HostB, 2); err != nil || r.Received != 2 {
+		t.Fatalf("ping: %v\n%s", err, r.Output)
+	}
+	if _, err := capture.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := peers[lab.R2].Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoes, err := shark.Fields(ctx, file, keys, "icmp", "ip.src", "esp.icv_good", "icmp.type")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(echoes) != 4 || strings.Join(echoes[0]["ip.src"], " ") != "198.51.100.1 10.10.10.10" ||
+		strings.Join(echoes[1]["ip.src"], " ") != "198.51.100.2 10.20.20.20" || echoes[0]["esp.icv_good"][0] != "1" {
+		t.Errorf("two echoes and two replies, but: %v", echoes)
+	}
+	// Quick mode's first message holds HASH, SA, NONCE and two IDs (RFC 2409 5.5),
+	// which only a reader with the key of phase 1 sees.
+	quick, err := shark.Details(ctx, file, keys, "isakmp.exchangetype == 32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(quick, "Payload: Identification (5)") || !strings.Contains(quick, "10.20.20.0") {
+		t.Errorf("quick mode:\n%s", quick)
 	}
 }
