@@ -149,9 +149,12 @@ type Entry struct {
 	PFS       suite.Group // NoGroup for none
 	Lifetime  Lifetime
 	ACL       *flow.List
-	Origin    origin.Line // the "crypto map NAME SEQ ipsec-isakmp" line
+	// In is the interface's inbound access list (ip access-group … in): step 1.
+	// nil lets everything in.
+	In     *flow.List
+	Origin origin.Line // the "crypto map NAME SEQ ipsec-isakmp" line
 	// Where the parts were written.
-	PeerOrigin, SetOrigin, PFSOrigin, ACLOrigin, LifetimeOrigin origin.Line
+	PeerOrigin, SetOrigin, PFSOrigin, ACLOrigin, LifetimeOrigin, InOrigin origin.Line
 }
 
 // Flow is one line of interesting traffic: steps 4 and 5 together.
@@ -184,6 +187,15 @@ type Settings struct {
 	// may be negotiated.
 	Legacy       bool
 	ReplayWindow int // packets
+}
+
+// LetsIn reports whether the interface's inbound access list lets a packet in.
+func (e *Entry) LetsIn(t flow.Tuple) bool {
+	if e.In == nil {
+		return true
+	}
+	l := e.In.Match(t)
+	return l != nil && l.Action == flow.Permit
 }
 
 // KeyFor returns the key with the longest prefix that holds peer.

@@ -1,0 +1,266 @@
+// Package diagnose turns evidence into an explanation: which of the five steps
+// keeps a tunnel from coming up, what each side said, and the line to change.
+// It judges from one side's evidence alone, since the peer may be a foreign
+// box whose configuration cannot be seen, and says how sure it is.
+//
+//	1 interface ACLs   2 ISAKMP policy and key   3 transform sets   4 crypto ACL   5 crypto map
+package diagnose
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"culvert/internal/core/event"
+	"culvert/internal/core/origin"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/status"
+)
+
+// State is what is known of one step.
+type State string
+
+// The states.
+const (
+	OK         State = "ok"
+	Wrong      State = "wrong"
+	Suspect    State = "suspect"     // the evidence points here, but cannot prove it
+	NotReached State = "not reached" // the negotiation has not come so far
+)
+
+// Titles are the five steps, in order.
+func Titles() [5]string {
+	return [5]string{"interface ACLs", "ISAKMP policy and key", "transform sets", "crypto ACL", "crypto map"}
+}
+
+// Step is one of the five steps.
+type Step struct {
+	Number int    `json:"step"`
+	Title  string `json:"title"`
+	State  State  `json:"state"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Fix is a line to change.
+type Fix struct {
+	// Side is the gateway to change it on: the hostname here, or the peer's address.
+	Side string `json:"side"`
+	// File and Line name the line to change or to write beside; empty when it
+	// is written nowhere or cannot be seen.
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Old  string `json:"old,omitempty"` // what stands there
+	// Write are the lines to write, in IOS words.
+	Write []string `json:"write"`
+	// Add: the lines come in addition to what stands there.
+	Add bool `json:"add,omitempty"`
+}
+
+// Where is "file:line", or "".
+func (f Fix) Where() string {
+	if f.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", f.File, f.Line)
+}
+
+// Report is the explanation of one tunnel: one entry of a crypto map with one peer.
+type Report struct {
+	Hostname  string     `json:"hostname"`
+	Map       string     `json:"crypto_map,omitempty"`
+	Seq       int        `json:"sequence,omitempty"`
+	Interface string     `json:"interface,omitempty"`
+	Local     netip.Addr `json:"local"`
+	Peer      netip.Addr `json:"peer"`
+	// Status is "up", "down", "negotiating" or "idle".
+	Status string  `json:"status"`
+	Steps  [5]Step `json:"steps"`
+	// Culprit is the number of the step to mend, 0 when none is wrong.
+	Culprit  int    `json:"culprit,omitempty"`
+	Sentence string `json:"sentence"`
+	// Certain is false when other reasons cannot be excluded from here.
+	Certain bool  `json:"certain"`
+	Fixes   []Fix `json:"fixes,omitempty"`
+	// Reason is the code of the failure, for machines.
+	Reason event.Code `json:"reason,omitempty"`
+}
+
+// Evidence is all that is known on one side.
+type Evidence struct {
+	Settings *policy.Settings
+	Now      time.Time
+	ISAKMP   []status.ISAKMP
+	// Up tells the flows that have an IPsec SA pair.
+	Up map[policy.FlowID]bool
+	// Failures are the last failure of each peer and flow.
+	Failures []event.Event
+}
+
+// Explain makes a report for every crypto map entry, in their order, and for
+// every peer without an entry that tried to reach us.
+func Explain(e Evidence) []Report {
+	var out []Report
+	for i := range e.Settings.Entries {
+		out = append(out, e.entry(&e.Settings.Entries[i]))
+	}
+	for _, f := range e.Failures {
+		if w, ok := f.What.(event.Failed); ok && w.Code == event.NoEntry {
+			out = append(out, e.stranger(f))
+		}
+	}
+	return out
+}
+
+// entry explains one crypto map entry.
+func (e Evidence) entry(entry *policy.Entry) Report {
+	r := Report{
+		Hostname: e.Settings.Hostname, Map: entry.Map, Seq: entry.Seq, Interface: entry.Interface, Local: entry.Local, Certain: true,
+	}
+	for i, t := range Titles() {
+		r.Steps[i] = Step{Number: i + 1, Title: t, State: NotReached}
+	}
+	if len(entry.Peers) > 0 {
+		r.Peer = entry.Peers[0]
+	}
+	c := explainer{Evidence: e, entry: entry, report: &r}
+	c.configured()
+	up, down := c.flows()
+	switch {
+	case len(down) == 0 && len(up) > 0:
+		c.up(up)
+	case c.failed(down):
+	case r.Culprit != 0:
+		r.Status = "down"
+	case c.negotiating():
+	default:
+		c.idle(down)
+	}
+	return r
+}
+
+// explainer works on the report of one entry.
+type explainer struct {
+	Evidence
+	entry  *policy.Entry
+	report *Report
+}
+
+func (c *explainer) set(step int, s State, format string, args ...any) {
+	c.report.Steps[step-1].State = s
+	c.report.Steps[step-1].Detail = fmt.Sprintf(format, args...)
+}
+
+// blame makes a step the culprit.
+func (c *explainer) blame(step int, certain bool, detail, sentence string, fixes ...Fix) {
+	s := Wrong
+	if !certain {
+		s = Suspect
+	}
+	c.set(step, s, "%s", detail)
+	c.report.Culprit, c.report.Certain, c.report.Sentence, c.report.Fixes = step, certain, sentence, fixes
+}
+
+// here is a fix on this side: o is the line to change.
+func (c *explainer) here(o origin.Line, write ...string) Fix {
+	return Fix{Side: c.side(), File: o.File, Line: o.Line, Old: o.Text, Write: write}
+}
+
+// add is a fix on this side: lines to add beside o.
+func (c *explainer) add(o origin.Line, write ...string) Fix {
+	f := c.here(o, write...)
+	f.Add = true
+	return f
+}
+
+// there is a fix on the peer, whose files cannot be seen.
+func (c *explainer) there(write ...string) Fix {
+	return Fix{Side: "peer " + c.report.Peer.String(), Write: write}
+}
+
+func (c *explainer) side() string {
+	if c.Settings.Hostname == "" {
+		return "here"
+	}
+	return c.Settings.Hostname
+}
+
+// flows splits the entry's flows into those with SAs and those without.
+func (c *explainer) flows() (up, down []policy.Flow) {
+	for _, f := range c.entry.Flows() {
+		if c.Up[f.ID] {
+			up = append(up, f)
+		} else {
+			down = append(down, f)
+		}
+	}
+	return up, down
+}
+
+// sa is the ISAKMP SA with the peer that has come furthest.
+func (c *explainer) sa() *status.ISAKMP {
+	var best *status.ISAKMP
+	for i := range c.ISAKMP {
+		s := &c.ISAKMP[i]
+		if s.Deleted || s.Remote.Addr() != c.report.Peer || s.Local.Addr() != c.entry.Local {
+			continue
+		}
+		if best == nil || s.State == "QM_IDLE" {
+			best = s
+		}
+	}
+	return best
+}
+
+// up reports a tunnel that carries all its flows.
+func (c *explainer) up(up []policy.Flow) {
+	c.report.Status = "up"
+	c.report.Culprit, c.report.Fixes = 0, nil
+	c.set(1, OK, "IPsec of the peer comes in")
+	c.phase1OK()
+	c.set(3, OK, "%d of %d offered sets agreed", 1, max(1, len(c.Settings.UsableSets(c.entry))))
+	c.set(4, OK, "access list %s: %s up", c.entry.ACL.Name, count(len(up), "flow"))
+	c.set(5, OK, "%s %d on %s", c.entry.Map, c.entry.Seq, c.entry.Interface)
+	c.report.Sentence = fmt.Sprintf("The tunnel to %s is up: %s of access list %s protected.", c.report.Peer, count(len(up), "flow"), c.entry.ACL.Name)
+}
+
+func (c *explainer) phase1OK() {
+	if s := c.sa(); s != nil && s.State == "QM_IDLE" {
+		c.set(2, OK, "policy agreed: %s", s.Policy)
+		return
+	}
+	c.set(2, OK, "no ISAKMP SA now; one is made when it is needed")
+}
+
+// negotiating reports a tunnel on its way.
+func (c *explainer) negotiating() bool {
+	s := c.sa()
+	if s == nil || s.State == "QM_IDLE" {
+		return false
+	}
+	c.report.Status = "negotiating"
+	c.set(2, NotReached, "phase 1 is under way: %s", s.State)
+	c.report.Sentence = fmt.Sprintf("The tunnel to %s is being negotiated: phase 1 is in %s.", c.report.Peer, s.State)
+	return true
+}
+
+// idle reports a tunnel that nobody has asked for.
+func (c *explainer) idle(down []policy.Flow) {
+	c.report.Status = "idle"
+	if s := c.sa(); s != nil {
+		c.set(1, OK, "IKE of the peer comes in")
+		c.phase1OK()
+	}
+	if len(down) == 0 {
+		return
+	}
+	f := down[0]
+	c.report.Sentence = fmt.Sprintf("Nothing is wrong so far: the tunnel to %s comes up when a packet matches access list %s (%s), and none has asked yet.",
+		c.report.Peer, c.entry.ACL.Name, f.Line.Condition())
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
