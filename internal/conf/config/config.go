@@ -153,8 +153,8 @@ type MapEntry struct {
 	// means the global value.
 	Lifetime policy.Lifetime
 	// NoVolume is "set security-association lifetime kilobytes disable".
-	NoVolume                                                    bool
-	Origin                                                      origin.Line
+	NoVolume                                                  bool
+	Origin                                                    origin.Line
 	ACLOrigin, SetOrigin, PFSOrigin, TimeOrigin, VolumeOrigin origin.Line
 }
 
@@ -184,8 +184,14 @@ type IgnoredLine struct {
 	// Interface is the interface block it belongs to, "" for a global line
 	// and for the block of one.
 	Interface string
-	Origin    origin.Line
+	// AccessList is the list it belongs to, "" for none: a line with a
+	// condition that Culvert cannot test.
+	AccessList string
+	Origin     origin.Line // without text, which may hold a password
 }
+
+// String names the line without its text, which may hold a password.
+func (l IgnoredLine) String() string { return l.Origin.String() + " (ignored)" }
 
 // Interface returns the interface with that full name, or nil. For one look-up;
 // a loop builds its own map.

@@ -92,7 +92,7 @@ func cryptoCommands() []ios.Command {
 		{Name: "replay-window", Syntax: "crypto ipsec security-association replay window-size / <packets:64|128|256|512|1024>"},
 		{Name: "transform-set", Syntax: "crypto ipsec transform-set <name:WORD> / " + transforms(), Opens: modeTransform},
 		{Name: "map", Syntax: "crypto map <name:WORD> <seq:1-65535> [ ipsec-isakmp ]", Opens: modeMap},
-		{Name: "map-all", Syntax: "crypto map <name:WORD> /  local-address <interface:INTERFACE>"},
+		{Name: "map-all", Syntax: "crypto map <name:WORD> / local-address <interface:INTERFACE>"},
 	}
 }
 
@@ -184,7 +184,7 @@ func unsupportedCommands() []ios.Command {
 		{"crypto map <name:WORD> <seq:1-65535> ipsec-isakmp { dynamic | profile }", "dynamic crypto maps"},
 		{"crypto map <name:WORD> <seq:1-65535> { ipsec-manual | gdoi }", "manual keys and group keys"},
 		{"crypto map <name:WORD> { client | isakmp | isakmp-profile | redundancy | gdoi }", "remote access, profiles and failover on a crypto map"},
-		{"crypto map ipv6", "IPv6"},
+		{"crypto map ipv6 <name:WORD> <seq:1-65535>", "IPv6"},
 		{"crypto { gdoi | gkm | identity | provisioning | tls-tunnel | vpn | ssl | call | xauth | mib | mpls }", "this part of IOS crypto"},
 		{"crypto logging { ikev2 | ezvpn }", "this kind of log"},
 		{"crypto engine { accelerator | slot | em | aim | onboard | nm | software }", "crypto hardware"},
@@ -226,25 +226,23 @@ func extendedEntry() string {
 	tcpFlags := strings.Replace(flags, "[ log", "[ established | <unsupported:ack|fin|psh|rst|syn|urg|match-all|match-any> [ <unsupported:LINE> ] | log", 1)
 	var protocols []string
 	for n := range 256 {
-		switch name := flow.ProtoName(uint8(n)); uint8(n) {
-		case flow.TCP, flow.UDP, flow.ICMP:
-		default:
-			if strings.Trim(name, "0123456789") != "" {
-				protocols = append(protocols, name)
-			}
+		p := uint8(n)
+		name := flow.ProtoName(p)
+		if p != flow.TCP && p != flow.UDP && p != flow.ICMP && strings.Trim(name, "0123456789") != "" {
+			protocols = append(protocols, name)
 		}
 	}
 	return "{ <action:permit|deny> {" +
 		" <proto:tcp>" + end("src") + ports("src", flow.TCP) + end("dst") + ports("dst", flow.TCP) + tcpFlags +
 		" | <proto:udp>" + end("src") + ports("src", flow.UDP) + end("dst") + ports("dst", flow.UDP) + flags +
-		" | <proto:icmp>" + end("src") + end("dst") + " [ <icmp-type:0-255|" + strings.Join(icmpWords(), "|") + "> [ <icmp-code:0-255> ] ]" + flags +
+		" | <proto:icmp>" + end("src") + end("dst") + " [ <icmp-type:0-255|" + strings.Join(slices.Sorted(slices.Values(flow.ICMPWords())), "|") + "> [ <icmp-code:0-255> ] ]" + flags +
 		" | <proto:0-255|" + strings.Join(protocols, "|") + ">" + end("src") + end("dst") + flags +
 		" | object-group <unsupported:LINE> } | remark <text:LINE> }"
 }
 
 // end is one end of a flow: any, host A or A W.
 func end(name string) string {
-	return strings.ReplaceAll(" { <N-any:any> | host <N-host:A.B.C.D> | object-group <unsupported:LINE> | <N:A.B.C.D> <N-wildcard:WILDCARD> }", "N", name)
+	return strings.ReplaceAll(" { <@-any:any> | host <@-host:A.B.C.D> | object-group <unsupported:LINE> | <@:A.B.C.D> <@-wildcard:WILDCARD> }", "@", name)
 }
 
 // ports is the optional condition on the ports of one end.
@@ -254,6 +252,6 @@ func ports(name string, proto uint8) string {
 		words = append(words, w)
 	}
 	slices.Sort(words)
-	port := "<N-port:0-65535|" + strings.Join(words, "|") + ">"
-	return strings.ReplaceAll(" [ <N-op:eq|neq> "+port+"... | <N-op:gt|lt> "+port+" | <N-op:range> "+port+" "+port+" ]", "N", name)
+	port := "<@-port:0-65535|" + strings.Join(words, "|") + ">"
+	return strings.ReplaceAll(" [ <@-op:eq|neq> "+port+"... | <@-op:gt|lt> "+port+" | <@-op:range> "+port+" "+port+" ]", "@", name)
 }

@@ -30,14 +30,23 @@ type kind struct {
 }
 
 func parseKind(s string) (kind, error) {
-	named := map[string]kind{
-		"A.B.C.D": {of: kindAddress, word: "A.B.C.D"}, "NETMASK": {of: kindNetmask, word: "A.B.C.D"},
-		"WILDCARD": {of: kindWildcard, word: "A.B.C.D"}, "PREFIX": {of: kindPrefix, word: "X:X:X:X::X/<0-128>"},
-		"INTERFACE": {of: kindInterface, word: "INTERFACE"}, "WORD": {of: kindWord, word: "WORD"},
-		"SECRET": {of: kindSecret, word: "WORD"}, "LINE": {of: kindLine, word: "LINE"},
-	}
-	if k, ok := named[s]; ok {
-		return k, nil
+	switch s {
+	case "A.B.C.D":
+		return kind{of: kindAddress, word: s}, nil
+	case "NETMASK":
+		return kind{of: kindNetmask, word: "A.B.C.D"}, nil
+	case "WILDCARD":
+		return kind{of: kindWildcard, word: "A.B.C.D"}, nil
+	case "PREFIX":
+		return kind{of: kindPrefix, word: "X:X:X:X::X/<0-128>"}, nil
+	case "INTERFACE":
+		return kind{of: kindInterface, word: s}, nil
+	case "WORD":
+		return kind{of: kindWord, word: s}, nil
+	case "SECRET":
+		return kind{of: kindSecret, word: "WORD"}, nil
+	case "LINE":
+		return kind{of: kindLine, word: s}, nil
 	}
 	if lo, hi, ok := strings.Cut(s, "-"); ok {
 		a, err1 := strconv.ParseUint(lo, 10, 64)

@@ -113,7 +113,7 @@ func New(glossary map[string]string, modes ...Mode) (*Tree, error) {
 		for i := range m.Commands {
 			c := m.Commands[i]
 			if err := b.add(&c); err != nil {
-				return nil, fmt.Errorf("ios: mode %q: %q: %w", m.Name, c.Syntax, err)
+				return nil, fmt.Errorf("ios: mode %q: %.80q: %w", m.Name, c.Syntax, err)
 			}
 			if p := plainPath(c.Syntax); c.Help != "" && t.glossary[p] == "" {
 				t.glossary[p] = c.Help

@@ -237,6 +237,9 @@ func (l *Line) Condition() string {
 	if s := l.DstPort.Words(l.Proto); s != "" {
 		w = append(w, s)
 	}
+	if l.Proto == ICMP && l.ICMPType >= 0 {
+		w = append(w, ICMPName(l.ICMPType, l.ICMPCode))
+	}
 	if l.Established {
 		w = append(w, "established")
 	}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"net/netip"
+
+	"culvert/internal/core/flow"
+	"culvert/internal/core/policy"
+)
+
+// Settings is the configuration as the protocol engine uses it. It has an
+// entry for every complete entry of a crypto map that is applied to an
+// interface with an address: interface by interface, ascending sequence
+// numbers. A transform set or access list that is not defined is as good as
+// not written. With "no crypto isakmp enable" there is no policy, so nothing
+// is negotiated while the traffic stays caught. The lists are shared with c.
+func (c *Config) Settings() policy.Settings {
+	s := policy.Settings{Hostname: c.Hostname, Legacy: c.Legacy, ReplayWindow: c.ReplayWindow}
+	if c.ISAKMPEnabled {
+		s.Policies = append(s.Policies, c.ISAKMPPolicies...)
+	}
+	for i := range c.Keys {
+		if k := &c.Keys[i]; k.Peers.IsValid() {
+			s.Keys = append(s.Keys, policy.Key{Peers: k.Peers, Secret: k.Secret, Origin: k.Origin})
+		}
+	}
+	x := indexOf(c)
+	for i := range c.Interfaces {
+		f := &c.Interfaces[i]
+		m := x.maps[f.CryptoMap]
+		if m == nil {
+			continue
+		}
+		local := x.local(m, f)
+		for j := range m.Entries {
+			if e, ok := x.entry(m, &m.Entries[j], f, local); ok && local.IsValid() {
+				s.Entries = append(s.Entries, e)
+			}
+		}
+	}
+	return s
+}
+
+// index finds the parts of a Config by name.
+type index struct {
+	c          *Config
+	interfaces map[string]*Interface
+	lists      map[string]*flow.List
+	sets       map[string]*TransformSet
+	maps       map[string]*CryptoMap
+	// applied lists the interfaces of each crypto map.
+	applied map[string][]*Interface
+}
+
+func indexOf(c *Config) *index {
+	x := &index{
+		c: c, interfaces: map[string]*Interface{}, lists: map[string]*flow.List{}, sets: map[string]*TransformSet{},
+		maps: map[string]*CryptoMap{}, applied: map[string][]*Interface{},
+	}
+	for i := range c.Interfaces {
+		f := &c.Interfaces[i]
+		x.interfaces[f.Name] = f
+		if f.CryptoMap != "" {
+			x.applied[f.CryptoMap] = append(x.applied[f.CryptoMap], f)
+		}
+	}
+	for _, l := range c.AccessLists {
+		x.lists[l.Name] = l
+	}
+	for i := range c.TransformSets {
+		x.sets[c.TransformSets[i].Name] = &c.TransformSets[i]
+	}
+	for i := range c.CryptoMaps {
+		x.maps[c.CryptoMaps[i].Name] = &c.CryptoMaps[i]
+	}
+	return x
+}
+
+// local is our end of the tunnels of a map on an interface; invalid when the
+// interface that gives it has no address.
+func (x *index) local(m *CryptoMap, f *Interface) netip.Addr {
+	if m.LocalAddress != "" {
+		f = x.interfaces[m.LocalAddress]
+	}
+	if f == nil {
+		return netip.Addr{}
+	}
+	return f.Address.Addr()
+}
+
+// entry is an entry as the engine uses it; false when it is not complete.
+func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr) (policy.Entry, bool) {
+	out := policy.Entry{
+		Map: m.Name, Seq: e.Seq, Interface: f.Name, Local: local, PFS: e.PFS, Lifetime: x.c.DefaultLifetime, ACL: x.lists[e.ACL],
+		Origin: e.Origin, SetOrigin: e.SetOrigin, PFSOrigin: e.PFSOrigin, ACLOrigin: e.ACLOrigin,
+		LifetimeOrigin: wrote(e.TimeOrigin, wrote(e.VolumeOrigin, x.c.DefaultLifetimeOrigin)),
+	}
+	for i, p := range ordered(e.Peers) {
+		if i == 0 {
+			out.PeerOrigin = p.Origin
+		}
+		out.Peers = append(out.Peers, p.Addr)
+	}
+	for _, name := range e.Sets {
+		if t := x.sets[name]; t != nil {
+			out.Sets = append(out.Sets, t.TransformSet)
+		}
+	}
+	if e.Lifetime.Time != 0 {
+		out.Lifetime.Time = e.Lifetime.Time
+	}
+	switch {
+	case e.NoVolume:
+		out.Lifetime.Kilobytes = 0
+	case e.Lifetime.Kilobytes != 0:
+		out.Lifetime.Kilobytes = e.Lifetime.Kilobytes
+	}
+	return out, out.ACL != nil && len(out.Peers) > 0 && len(out.Sets) > 0
+}
+
+// ordered is the peers with the default one first.
+func ordered(peers []Peer) []Peer {
+	var first, rest []Peer
+	for _, p := range peers {
+		if p.Default {
+			first = append(first, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	return append(first, rest...)
+}
