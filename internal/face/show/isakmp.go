@@ -3,6 +3,8 @@ package show
 import (
 	"io"
 	"net/netip"
+	"strings"
+	"unicode"
 
 	"culvert/internal/core/event"
 	"culvert/internal/core/status"
@@ -145,7 +147,7 @@ func ISAKMPPeers(w io.Writer, g *status.Gateway) error {
 	var p page
 	for _, s := range peers(g) {
 		p.line("Peer: %s Port: %d Local: %s", s.Remote.Addr(), s.Remote.Port(), s.Local.Addr())
-		p.line(" Phase1 id: %s", orNone(s.Identity))
+		p.line(" Phase1 id: %s", orNone(identityOf(s)))
 	}
 	return p.flush(w)
 }
@@ -178,4 +180,15 @@ func orNone(s string) string {
 		return "(none)"
 	}
 	return s
+}
+
+// identityOf is the peer's identity without what a terminal would act on: the
+// peer chose every octet of it.
+func identityOf(s *status.ISAKMP) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return '?'
+	}, s.Identity)
 }

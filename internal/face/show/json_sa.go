@@ -47,7 +47,7 @@ func ISAKMPSAView(g *status.Gateway) ISAKMPSAs {
 			Local: word(s.Local.Addr()), LocalPort: s.Local.Port(), Remote: word(s.Remote.Addr()), RemotePort: s.Remote.Port(),
 			Role: s.Role.String(), State: s.State, Status: saStatus(s), Deleted: s.Deleted, Policy: policyItem(s.Policy),
 			Established: instant(s.Established), RemainingSeconds: seconds(s.Remaining),
-			LocalBehindNAT: s.NAT.LocalBehind, PeerBehindNAT: s.NAT.PeerBehind, DPD: s.DPD, PeerIdentity: s.Identity,
+			LocalBehindNAT: s.NAT.LocalBehind, PeerBehindNAT: s.NAT.PeerBehind, DPD: s.DPD, PeerIdentity: identityOf(s),
 		})
 	}
 	return v
@@ -80,7 +80,7 @@ type PeerItem struct {
 func PeersView(g *status.Gateway) Peers {
 	v := Peers{Peers: []PeerItem{}}
 	for _, s := range peers(g) {
-		v.Peers = append(v.Peers, PeerItem{word(s.Remote.Addr()), s.Remote.Port(), word(s.Local.Addr()), s.Identity})
+		v.Peers = append(v.Peers, PeerItem{word(s.Remote.Addr()), s.Remote.Port(), word(s.Local.Addr()), identityOf(s)})
 	}
 	return v
 }

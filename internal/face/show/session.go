@@ -119,7 +119,7 @@ func (s *session) since() time.Time {
 func (s *session) identity() string {
 	for i := len(s.ike) - 1; i >= 0; i-- {
 		if s.ike[i].Identity != "" {
-			return s.ike[i].Identity
+			return identityOf(s.ike[i])
 		}
 	}
 	return ""

@@ -155,6 +155,21 @@ func TestNoSecretIsPrinted(t *testing.T) {
 	}
 }
 
+// TestHostileIdentity: the peer chooses its identity, a terminal must not obey it.
+func TestHostileIdentity(t *testing.T) {
+	g := up()
+	g.ISAKMP[0].Identity = "r2\x1b[2J\n\x9b31m\u009b.example"
+	for c, f := range commands() {
+		var b bytes.Buffer
+		if err := f(&b, g); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsAny(b.String(), "\x1b\u009b") || strings.Contains(b.String(), "\x9b") || strings.Contains(b.String(), "[2J\n") {
+			t.Errorf("%s passes the peer's control characters on: %q", c, b.String())
+		}
+	}
+}
+
 // TestCapturedRouter compares with a capture of a real router that its owner
 // published: the same SA pair, counters and lifetimes, AES-128 and SHA-1.
 func TestCapturedRouter(t *testing.T) {

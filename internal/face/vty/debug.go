@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"culvert/internal/core/event"
 )
@@ -124,6 +127,10 @@ func (l *listener) event(e event.Event) error {
 	if len(lines) == 0 {
 		return nil
 	}
+	lines = slices.Clone(lines)
+	for i := range lines {
+		lines[i] = harmless(lines[i])
+	}
 	if l.json {
 		j := debugJSON{Conn: e.Conn, State: e.State, Lines: lines}
 		if !e.At.IsZero() {
@@ -144,6 +151,17 @@ func (l *listener) event(e event.Event) error {
 		}
 	}
 	return nil
+}
+
+// harmless is a line without what a terminal would act on: peers choose some
+// of what debugging prints.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || (unicode.IsPrint(r) && r != unicode.ReplacementChar) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 // missed tells the listener how many events it was too slow for.

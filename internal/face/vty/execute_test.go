@@ -288,6 +288,8 @@ func TestDebugStreamsUntilTheListenerLeaves(t *testing.T) {
 	w.wait(t, "isakmp: atts are acceptable\n")
 	g.emit("SA has been authenticated")
 	w.wait(t, "isakmp: SA has been authenticated\n")
+	g.emit("identity \x1b[2J\u009b31m")
+	w.wait(t, "isakmp: identity ?[2J?31m\n") // a peer's words do not drive the terminal
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("ended by the listener: %v", err)
