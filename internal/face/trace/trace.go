@@ -102,5 +102,3 @@ func host(a netip.AddrPort) string {
 	}
 	return a.Addr().String()
 }
-
-

@@ -1,0 +1,229 @@
+package trace
+
+import (
+	"fmt"
+	"time"
+
+	"culvert/internal/core/event"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
+)
+
+// maxComparisons is how many comparisons that did not fit are drawn at one
+// gateway between two messages.
+const maxComparisons = 6
+
+// notes writes what an event that is no message means to people.
+func (d *drawing) notes(e *entry) {
+	switch w := e.What.(type) {
+	case event.PolicyCheck:
+		if w.Mismatch != "" {
+			d.comparison(e, policyMismatch(w))
+			return
+		}
+		d.flush(e.side)
+		d.note(e, note{green, "✓", policyAccepted(e.Role, w)})
+	case event.ProposalCheck:
+		if w.Mismatch != "" {
+			d.comparison(e, proposalMismatch(w))
+			return
+		}
+		d.flush(e.side)
+		d.note(e, note{green, "✓", "transform set " + setName(w.Against) + ": " + w.Against.Words()})
+	default:
+		if n, ok := noteOf(e); ok {
+			d.flush(e.side)
+			d.note(e, n)
+		}
+	}
+}
+
+// comparison draws a comparison that did not fit, unless there were many.
+func (d *drawing) comparison(e *entry, text string) {
+	if d.shown[e.side] == maxComparisons {
+		d.spare[e.side]++
+		return
+	}
+	d.shown[e.side]++
+	d.note(e, note{faint, "", text})
+}
+
+// flush says how many comparisons were left out, and counts anew.
+func (d *drawing) flush(at side) {
+	if n := d.spare[at]; n > 0 {
+		d.note(&entry{side: at, Event: event.Event{At: d.start}}, note{faint, "", fmt.Sprintf("and %d more comparisons", n)})
+	}
+	d.shown[at], d.spare[at] = 0, 0
+}
+
+func policyAccepted(r event.Role, c event.PolicyCheck) string {
+	if r == event.Initiator {
+		return fmt.Sprintf("policy %d agreed: %s", c.Against.Priority, c.Against)
+	}
+	return fmt.Sprintf("offer %d is policy %d: %s", c.Transform, c.Against.Priority, c.Against)
+}
+
+func policyMismatch(c event.PolicyCheck) string {
+	s := fmt.Sprintf("offer %d, policy %d: %s differs", c.Transform, c.Against.Priority, c.Mismatch)
+	if o, own := policyValue(c.Offer, c.Mismatch), policyValue(c.Against, c.Mismatch); o != "" && own != "" && o != own {
+		s += fmt.Sprintf(" (offered %s, ours %s)", o, own)
+	}
+	return s
+}
+
+// policyValue is the part of a policy that a mismatch names.
+func policyValue(p policy.ISAKMP, mismatch string) string {
+	switch mismatch {
+	case "encryption", "key length":
+		if p.Cipher == suite.NoCipher {
+			return "unknown"
+		}
+		return policy.CipherWords(p.Cipher, p.KeyBits)
+	case "hash":
+		return p.Hash.Row().IKE
+	case "group":
+		return fmt.Sprintf("group %d", uint16(p.Group))
+	case "authentication":
+		return p.Auth.String()
+	}
+	return ""
+}
+
+func setName(t policy.TransformSet) string {
+	if t.Name == "" {
+		return "without a name"
+	}
+	return t.Name
+}
+
+func proposalMismatch(c event.ProposalCheck) string {
+	s := fmt.Sprintf("proposal %d, transform set %s: %s differs", c.Offer.Number, setName(c.Against), c.Mismatch)
+	switch {
+	case c.Offer.Unknown != "":
+		return s + " (offered " + c.Offer.Unknown + ")"
+	case c.Mismatch == "pfs group":
+		return s + fmt.Sprintf(" (offered %s)", pfsWords(c.Offer.Group))
+	case c.Mismatch == "mode":
+		return s + fmt.Sprintf(" (offered %s, ours %s)", c.Offer.Encap, c.Against.Mode)
+	}
+	return s + fmt.Sprintf(" (offered %s, ours %s)", c.Offer.Set.Words(), c.Against.Words())
+}
+
+func pfsWords(g suite.Group) string {
+	if g == suite.NoGroup {
+		return "no PFS"
+	}
+	return fmt.Sprintf("PFS group %d", uint16(g))
+}
+
+func seconds(t time.Duration) string { return fmt.Sprintf("%d s", int(t/time.Second)) }
+
+// noteOf words the other events; false for those that the arrows tell.
+func noteOf(e *entry) (note, bool) {
+	switch w := e.What.(type) {
+	case event.Triggered:
+		return note{plain, "", fmt.Sprintf("interesting traffic: %s (%s)", w.Packet, w.Flow)}, true
+	case event.KeyLookup:
+		return note{red, "✗", "no pre-shared key for " + host(e.Peer)}, !w.Found
+	case event.PolicyRefused:
+		return note{red, "✗", fmt.Sprintf("none of %s is one of our policies", count(len(w.Offers), "offer"))}, true
+	case event.NATCheck:
+		return note{plain, "", natWords(w)}, true
+	case event.Phase1Up:
+		return note{green, "✓", fmt.Sprintf("phase 1 up: the peer is %s, lifetime %s", w.Identity, seconds(w.Policy.Lifetime))}, true
+	case event.ProxyCheck:
+		return proxyNote(w), true
+	case event.ProposalRefused:
+		return note{red, "✗", fmt.Sprintf("none of %s is one of our transform sets", count(len(w.Offers), "proposal"))}, true
+	case event.Phase2Up:
+		return note{green, "✓", phase2Words(w)}, true
+	case event.Notify:
+		return notifyNote(w)
+	case event.Deleted:
+		return note{plain, "", deletedWords(w)}, true
+	case event.Failed:
+		return failedNote(w), true
+	case event.Dropped:
+		if e.reason {
+			return note{red, "✗", "not accepted: " + w.Reason}, true
+		}
+		return note{faint, "", "a datagram dropped: " + w.Reason}, true
+	}
+	return note{}, false
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func natWords(n event.NATCheck) string {
+	switch {
+	case n.LocalBehind && n.PeerBehind:
+		return "NAT: both of us are behind one; port 4500 from here on"
+	case n.LocalBehind:
+		return "NAT: this gateway is behind one; port 4500 from here on"
+	case n.PeerBehind:
+		return "NAT: the peer is behind one; port 4500 from here on"
+	}
+	return "NAT: none"
+}
+
+func proxyNote(c event.ProxyCheck) note {
+	if c.Found {
+		return note{green, "✓", fmt.Sprintf("crypto ACL of %s: %s", c.Flow, c.Offered)}
+	}
+	return note{red, "✗", fmt.Sprintf("no crypto ACL line permits %s", c.Offered)}
+}
+
+func phase2Words(up event.Phase2Up) string {
+	what := "phase 2 up"
+	if up.Rekey {
+		what = "phase 2 renewed"
+	}
+	how := up.Set.Words() + ", " + pfsWords(up.PFS)
+	if up.Encap {
+		how += ", in UDP 4500"
+	}
+	life := seconds(up.Lifetime.Time)
+	if up.Lifetime.Kilobytes > 0 {
+		life += fmt.Sprintf(" or %d kB", up.Lifetime.Kilobytes)
+	}
+	return fmt.Sprintf("%s: %s\n%s\nSPI in 0x%08X, out 0x%08X, for %s", what, up.Selectors, how, up.In, up.Out, life)
+}
+
+// notifyNote tells errors that the peer said; what a message carries besides
+// is told by its arrow.
+func notifyNote(n event.Notify) (note, bool) {
+	if n.Dir != event.Received || n.Number == 0 || n.Number >= 16384 {
+		return note{}, false
+	}
+	if !n.Protected {
+		return note{yellow, "!", n.Type + ", not protected: a hint, no proof"}, true
+	}
+	return note{red, "✗", "the peer says " + n.Type}, true
+}
+
+func deletedWords(d event.Deleted) string {
+	what := "ISAKMP SA"
+	if d.Protocol != "ISAKMP" {
+		what = fmt.Sprintf("IPsec SA 0x%08X", d.SPI)
+	}
+	s := what + " deleted"
+	if d.ByPeer {
+		s += " by the peer"
+	}
+	if d.Reason != "" {
+		s += ": " + d.Reason
+	}
+	return s
+}
+
+func failedNote(f event.Failed) note {
+	if f.Pending {
+		return note{yellow, "!", "so far: " + f.Reason}
+	}
+	return note{red, "✗", fmt.Sprintf("phase %d failed: %s", f.Phase, f.Reason)}
+}
