@@ -352,7 +352,7 @@ func TestThousandsOfLines(t *testing.T) {
 	s := build(t)
 	s.connect()
 	var lines []flow.Line
-	for i := range 3000 {
+	for i := range 1000 {
 		lines = append(lines, permit("10.10.10.0/24", fmt.Sprintf("172.%d.%d.0/24", 16+i/256, i%256)))
 	}
 	lines = append(lines, permit("10.10.10.0/24", "10.20.20.0/24"))

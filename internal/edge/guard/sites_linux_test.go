@@ -154,7 +154,9 @@ func build(t *testing.T) *sites {
 	cable(s.r2, "in0", "10.20.20.1/24", s.b, "eth0", "10.20.20.20/24")
 	s.a.in(func() error { return via("0.0.0.0/0", "10.10.10.1") })
 	s.b.in(func() error { return via("0.0.0.0/0", "10.20.20.1") })
-	s.r1.in(func() error { return errors.Join(sysctl("ipv4/ip_forward", "1"), sysctl("ipv4/icmp_ratelimit", "0"), via("0.0.0.0/0", "198.51.100.2")) })
+	s.r1.in(func() error {
+		return errors.Join(sysctl("ipv4/ip_forward", "1"), sysctl("ipv4/icmp_ratelimit", "0"), via("0.0.0.0/0", "198.51.100.2"))
+	})
 	s.r2.in(func() error {
 		return errors.Join(sysctl("ipv4/ip_forward", "1"), via("10.10.10.0/24", "198.51.100.1"), address("lo", "203.0.113.7/32"))
 	})

@@ -217,23 +217,30 @@ func (c *Conn) WriteBatch(pkts [][]byte, to netip.AddrPort) error {
 	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	failed := SendError{To: to, Of: len(pkts)}
+	lost := 0
+	var cause error
 	for start := 0; start < len(pkts); start += MaxBatch {
-		if err := c.writeSome(pkts[start:min(start+MaxBatch, len(pkts))], to, &failed); err != nil {
+		n, first, err := c.writeSome(pkts[start:min(start+MaxBatch, len(pkts))], to)
+		if err != nil {
 			return err
 		}
+		if lost += n; cause == nil {
+			cause = first
+		}
 	}
-	if failed.Lost > 0 {
-		return &failed
+	if lost > 0 {
+		return &SendError{To: to, Lost: lost, Of: len(pkts), Cause: cause}
 	}
 	return nil
 }
 
-func (c *Conn) writeSome(pkts [][]byte, to netip.AddrPort, failed *SendError) error {
+// writeSome sends what one system call can carry. It returns how many packets
+// the kernel refused and why the first, or an error that ends it all.
+func (c *Conn) writeSome(pkts [][]byte, to netip.AddrPort) (lost int, cause, err error) {
 	h := &c.out
 	for i, p := range pkts {
 		if len(p) == 0 {
-			return fmt.Errorf("send to %s: packet %d is empty", to, i)
+			return 0, nil, fmt.Errorf("send to %s: packet %d is empty", to, i)
 		}
 		n := &h.names[i]
 		n.Family, n.Addr = unix.AF_INET, to.Addr().Unmap().As4()
@@ -243,17 +250,17 @@ func (c *Conn) writeSome(pkts [][]byte, to netip.AddrPort, failed *SendError) er
 	h.from, h.count = 0, len(pkts)
 	for h.from < h.count {
 		if err := c.raw.Write(h.call); err != nil {
-			return err
+			return lost, cause, fmt.Errorf("send to %s: %w", to, err)
 		}
 		h.from += h.moved
 		if h.errno != 0 {
-			if failed.Lost++; failed.Cause == nil {
-				failed.Cause = h.errno
+			if lost++; cause == nil {
+				cause = h.errno
 			}
 			h.from++ // the kernel stopped at this one
 		}
 	}
-	return nil
+	return lost, cause, nil
 }
 
 // Close closes the socket; a ReadBatch that waits returns net.ErrClosed.

@@ -49,7 +49,8 @@ func quietIPv6(device string) error {
 // in: they come out of the TUN device, but the route back to them is the outside
 // interface, since only marked packets go to the TUN device. The kernel takes the
 // greater of the setting for all devices and for this one, so off is possible
-// only where "all" is off, and loose is what else lets them pass.
+// only where "all" is off, and loose is what else lets them pass. Loose wants a
+// route to the far site, by whatever device, and an address on this one.
 func looseReversePath(device string) (ReversePath, error) {
 	all, err := read("ipv4", "all", "rp_filter")
 	if err != nil {

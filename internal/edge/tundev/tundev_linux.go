@@ -3,13 +3,15 @@
 // ways: one read may return a whole TCP super-packet cut into segments, one write
 // puts segments together again. Measured, that is worth a factor of three.
 //
-// The device has no address of its own. It is not persistent: it disappears with
+// The device needs no address of its own; under the host's reverse path filter it
+// gets the dummy address of RFC 7600, which is never used. It is not persistent: it disappears with
 // the process, however that ends, and the guard's unreachable route takes over.
 package tundev
 
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -139,10 +141,26 @@ func (t *TUN) setUp() error {
 	if t.filter, err = looseReversePath(t.name); err != nil {
 		return err
 	}
+	if t.filter != ReversePathOff {
+		if err := netlink.AddrAdd(link, dummyAddress()); err != nil {
+			return fmt.Errorf("set the address %s: %w", dummyAddress().IPNet, err)
+		}
+	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring it up: %w", err)
 	}
 	return nil
+}
+
+// dummyAddress is the IPv4 dummy address, 192.0.0.8 (RFC 7600, in the IANA IPv4 special-purpose registry), of
+// scope host. Nothing is sent from it or to it: on a device without any address
+// the kernel's loose reverse path filter is as strict as the strict one
+// (fib_validate_source).
+func dummyAddress() *netlink.Addr {
+	return &netlink.Addr{
+		IPNet: &net.IPNet{IP: net.IP{192, 0, 0, 8}, Mask: net.CIDRMask(32, 32)},
+		Scope: int(netlink.SCOPE_HOST), Flags: unix.IFA_F_NOPREFIXROUTE,
+	}
 }
 
 // Name is the Linux name of the device.
