@@ -28,8 +28,10 @@ type child struct {
 	deadline   *deadline
 	soft, hard time.Time
 	outbound   bool // we may send with it
+	outAt      time.Time
 	superseded bool // a newer pair carries its traffic; it is not renewed
 	renewing   bool
+	replaces   sadb.ChildID // the pair that it renews
 }
 
 func (k *child) pair() pair { return pair{k.Local.Addr(), k.Remote.Addr()} }
@@ -64,7 +66,7 @@ func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
 	}
 	state := e.flowState(t.Flow)
 	for _, k := range state.children {
-		if k.outbound && k.Selectors.MatchOut(t.Packet) {
+		if (k.outbound || !k.outAt.IsZero()) && k.Selectors.MatchOut(t.Packet) {
 			return // it came up meanwhile
 		}
 	}
@@ -158,11 +160,17 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 		state.children = append(state.children, k)
 		e.update(k.pair(), func(p *peer) { p.children = append(p.children, k) })
 	}
-	k.outbound = k.outbound || u.Out
-	if k.outbound {
-		e.supersede(c, k, u.Rekey)
+	k.replaces, k.outAt = u.Rekey, u.OutAt
+	if u.Out {
+		e.send(c, k)
 	}
 	e.schedule(k)
+}
+
+// send marks a pair as the one to send with.
+func (e *Engine) send(c *ikev1.Context, k *child) {
+	k.outbound, k.outAt = true, time.Time{}
+	e.supersede(c, k, k.replaces)
 }
 
 // renewal is when a pair is to be renewed. Its initiator comes first, at a
@@ -200,11 +208,20 @@ func (e *Engine) schedule(k *child) {
 	if !k.soft.IsZero() && !k.renewing && (at.IsZero() || k.soft.Before(at)) {
 		at = k.soft
 	}
+	if !k.outAt.IsZero() && (at.IsZero() || k.outAt.Before(at)) {
+		at = k.outAt
+	}
 	e.deadlines.set(k.deadline, at)
 }
 
-// tickChild renews a pair or ends it.
+// tickChild puts the outbound SA of a pair in place, renews the pair or ends it.
 func (e *Engine) tickChild(c *ikev1.Context, k *child) {
+	if !k.outAt.IsZero() && !c.Now.Before(k.outAt) {
+		c.Out = append(c.Out, door.Install{Child: k.Child, Out: true})
+		e.send(c, k)
+		e.schedule(k)
+		return
+	}
 	if !k.hard.IsZero() && !c.Now.Before(k.hard) {
 		e.remove(c, k, "lifetime expired", true)
 		return
@@ -283,14 +300,18 @@ func (e *Engine) peerDeleted(c *ikev1.Context, o ikev1.PeerDeleted) {
 	}
 }
 
-// initialContact ends all that the peer no longer knows (RFC 2407 4.6.3.3).
+// initialContact ends all that the peer no longer knows (RFC 2407 4.6.3.3):
+// what was there before it began the negotiation that says so. When both sides
+// begin at once, what the other direction has just built is not stale.
 func (e *Engine) initialContact(c *ikev1.Context, sa *ikev1.SA) {
 	p := e.peer(pair{sa.Local.Addr(), sa.Remote.Addr()})
 	for _, k := range slices.Clone(p.children) {
-		e.remove(c, k, "the peer has started anew", false)
+		if k.Established.Before(sa.Started()) {
+			e.remove(c, k, "the peer has started anew", false)
+		}
 	}
 	for _, o := range slices.Clone(p.sas) {
-		if o != sa && o.Up() {
+		if o != sa && o.Up() && o.Established.Before(sa.Started()) {
 			o.Abandon(c, "the peer has started anew")
 			e.forget(c, o)
 		}

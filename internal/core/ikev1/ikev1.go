@@ -62,7 +62,9 @@ type ChildUp struct {
 	SA      *SA
 	Child   *sadb.Child
 	In, Out bool
-	Rekey   sadb.ChildID
+	// OutAt: the engine is to put the outbound SA in place then, no sooner.
+	OutAt time.Time
+	Rekey sadb.ChildID
 }
 
 // ChildFailed: quick mode ended without an SA.

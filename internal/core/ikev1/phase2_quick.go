@@ -18,6 +18,11 @@ import (
 // quickMemory is how long a finished quick mode answers duplicates.
 const quickMemory = 60 * time.Second
 
+// settle is how long the initiator waits after QM3 before it sends with a new
+// SA. Many a responder puts its SAs in place only when it has worked through
+// QM3, and would drop what overtakes that.
+const settle = 40 * time.Millisecond
+
 // quickMode is the state of one quick mode exchange, RFC 2409 5.5.
 type quickMode struct {
 	id      uint32 // message ID
@@ -178,7 +183,7 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 		s.makeChild(c, q, shared)
 		q.done, q.ends = true, c.Now.Add(quickMemory)
 		// The inbound SA must stand before the peer hears QM3.
-		c.childUp(ChildUp{SA: s, Child: q.child, In: true, Out: true, Rekey: q.rekey})
+		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: c.Now.Add(settle), Rekey: q.rekey})
 		s.sendQM3(c, q)
 		s.childUp(c, q)
 		s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
@@ -311,7 +316,7 @@ func (s *SA) quickShared(c *Context, q *quickMode, ke []byte, then func(*Context
 func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) {
 	k := q.child
 	k.Flow, k.Selectors, k.PFS = q.flow.ID, q.selects, q.pfs
-	k.Local, k.Remote, k.Encap = s.Local, s.Remote, s.Encap()
+	k.Local, k.Remote, k.Encap, k.PeerBehind = s.Local, s.Remote, s.Encap(), s.NAT.PeerBehind
 	k.In.SPI, k.Established, k.ReplayWindow = q.spi, c.Now, c.Settings.ReplayWindow
 	k.Initiator = q.role == event.Initiator
 	for _, d := range []*sadb.Keys{&k.In, &k.Out} {

@@ -63,6 +63,9 @@ func (s *SA) State() string { return s.state }
 // Up reports whether phase 1 is complete and the SA may carry exchanges.
 func (s *SA) Up() bool { return !s.Established.IsZero() && !s.dead }
 
+// Started is when the negotiation began.
+func (s *SA) Started() time.Time { return s.started }
+
 // Dead reports whether the SA is over.
 func (s *SA) Dead() bool { return s.dead }
 

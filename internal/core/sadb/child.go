@@ -35,9 +35,11 @@ type Child struct {
 	// in UDP between these ports; without it the ports mean nothing.
 	Local, Remote netip.AddrPort
 	Encap         bool
-	In, Out       Keys
-	Lifetime      policy.Lifetime
-	Established   time.Time
-	ReplayWindow  int // packets
-	Initiator     bool
+	// PeerBehind: the peer is behind a NAT, so its outer address may move.
+	PeerBehind   bool
+	In, Out      Keys
+	Lifetime     policy.Lifetime
+	Established  time.Time
+	ReplayWindow int // packets
+	Initiator    bool
 }
