@@ -37,8 +37,8 @@ type keyReader struct {
 	hash   suite.Hash
 	seed   map[string][]byte    // by "initiator" and "responder"
 	esp    map[string]shark.ESP // likewise; the SPI is told last
-	dump   string // the name of the dump that is being read
-	want   int    // its octets
+	dump   string               // the name of the dump that is being read
+	want   int                  // its octets
 	octets []byte
 }
 
