@@ -53,6 +53,13 @@ func TestASecondGateway(t *testing.T) {
 	if _, err := net.Dial("unix", path); err != nil {
 		t.Errorf("the first gateway lost its socket to the second: %v", err)
 	}
+	// The lock tells even when the socket does not.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); !errors.Is(err, ErrRunning) {
+		t.Errorf("the second gateway, after somebody removed the socket: %v, want ErrRunning", err)
+	}
 	if err := first.Close(); err != nil {
 		t.Error(err)
 	}

@@ -13,6 +13,7 @@ import (
 // session is all there is with one peer over one interface.
 type session struct {
 	iface string
+	local netip.Addr // our end; not valid when no flow tells
 	peer  netip.AddrPort
 	ike   []*status.ISAKMP // living ones
 	flows []*status.Flow
@@ -34,6 +35,7 @@ func sessions(g *status.Gateway) []session {
 	for i := range g.Flows {
 		f := &g.Flows[i]
 		s := at(f.Interface, currentPeer(g, f))
+		s.local = f.Local
 		s.flows = append(s.flows, f)
 	}
 	for i := range g.ISAKMP {
@@ -43,7 +45,7 @@ func sessions(g *status.Gateway) []session {
 		}
 		found := false
 		for j := range out {
-			if out[j].peer.Addr() == k.Remote.Addr() {
+			if out[j].peer.Addr() == k.Remote.Addr() && (!out[j].local.IsValid() || out[j].local == k.Local.Addr()) {
 				out[j].ike = append(out[j].ike, k)
 				out[j].peer = k.Remote
 				found = true

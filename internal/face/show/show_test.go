@@ -257,6 +257,7 @@ func TestPlaintextMTU(t *testing.T) {
 		{"AES-128 SHA-1", 1500, set(suite.AESCBC, 128, suite.SHA1), false, false, 1438},
 		{"AES-256 SHA-256", 1500, set(suite.AESCBC, 256, suite.SHA256), false, false, 1438},
 		{"GCM", 1500, set(suite.AESGCM, 256, suite.NoHash), false, false, 1446},
+		{"GCM is aligned to 4, RFC 4303 2.4", 1499, set(suite.AESGCM, 256, suite.NoHash), false, false, 1442},
 		{"GCM, jumbo frames", 9184, set(suite.AESGCM, 256, suite.NoHash), false, false, 9130},
 		{"transport in UDP", 1500, transport, true, false, 1442},
 		{"3DES MD5", 1500, set(suite.TripleDES, 192, suite.MD5), false, false, 1446},
