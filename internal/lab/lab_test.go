@@ -2,7 +2,9 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -273,4 +275,116 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within 5 s: %s", what)
 		}
 	}
+}
+
+// Each fault drops its own traffic and nothing else.
+func TestFaultsChooseTheirTraffic(t *testing.T) {
+	n := testNet(t, "kinds")
+	arrived := listen(t, n)
+	for _, c := range []struct {
+		fault func() error
+		want  string
+	}{
+		{n.Heal, "500 4500-ike 4500-esp esp"},
+		{func() error { return n.Block(R2, IKE) }, "4500-esp esp"},
+		{func() error { return n.Block(R2, NATT) }, "500 esp"},
+		{func() error { return n.Block(R2, ESP) }, "500 4500-ike 4500-esp"},
+		{func() error { return n.Block(R1, All) }, "500 4500-ike 4500-esp esp"},
+		// Of IKE, the first packet is the one to port 500, the second not dropped.
+		{func() error { return n.DropFirst(R2, IKE, 1) }, "4500-ike 4500-esp esp"},
+		{func() error { return n.DropFirst(R2, IKE, 2) }, "4500-esp esp"},
+		{func() error { return n.Block(R2, All) }, ""},
+	} {
+		if err := errors.Join(n.Heal(), c.fault()); err != nil {
+			t.Fatal(err)
+		}
+		if got := arrived(); got != c.want {
+			t.Errorf("arrived %q, expected %q", got, c.want)
+		}
+	}
+	if err := n.Block(HostA, ESP); err == nil || !strings.Contains(err.Error(), "r1 or r2, not at a") {
+		t.Errorf("a fault in a host: %v", err)
+	}
+}
+
+// listen opens sockets in both routers; the function it returns sends one packet
+// of each kind from r1 and tells which arrived in r2.
+func listen(t *testing.T, n *Net) func() string {
+	t.Helper()
+	kinds := []struct{ name, network, port, data string }{
+		{"500", "udp4", ":500", "ike"}, {"4500-ike", "udp4", ":4500", "\x00\x00\x00\x00ike"},
+		{"4500-esp", "udp4", ":4500", "\x00\x00\x12\x34esp"}, {"esp", "ip4:50", "", "\x00\x00\x12\x34esp"},
+	}
+	in, out := make(map[string]net.PacketConn), make(map[string]net.PacketConn)
+	for _, side := range []struct {
+		host  string
+		conns map[string]net.PacketConn
+	}{{R1, out}, {R2, in}} {
+		err := n.In(side.host, func() error {
+			for _, k := range kinds {
+				if side.conns[k.network+k.port] != nil {
+					continue
+				}
+				c, err := net.ListenPacket(k.network, "0.0.0.0"+k.port)
+				if err != nil {
+					return err
+				}
+				t.Cleanup(func() { c.Close() })
+				side.conns[k.network+k.port] = c
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() string {
+		t.Helper()
+		for _, k := range kinds {
+			var to net.Addr
+			var err error
+			if k.port == "" {
+				to, err = net.ResolveIPAddr("ip4", "198.51.100.2")
+			} else {
+				to, err = net.ResolveUDPAddr("udp4", "198.51.100.2"+k.port)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out[k.network+k.port].WriteTo([]byte(k.data), to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return received(t, in, func(socket, data string) string {
+			for _, k := range kinds {
+				if k.network+k.port == socket && k.data == data {
+					return k.name
+				}
+			}
+			return fmt.Sprintf("unknown %q", data)
+		})
+	}
+}
+
+// received is what waits in the sockets, named, in order of the kinds.
+func received(t *testing.T, in map[string]net.PacketConn, name func(socket, data string) string) string {
+	t.Helper()
+	var got []string
+	for _, socket := range []string{"udp4:500", "udp4:4500", "ip4:50"} {
+		buf := make([]byte, 100)
+		for {
+			if err := in[socket].SetReadDeadline(time.Now().Add(30 * time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			k, _, err := in[socket].ReadFrom(buf)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, name(socket, string(buf[:k])))
+		}
+	}
+	return strings.Join(got, " ")
 }
