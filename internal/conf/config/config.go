@@ -51,7 +51,8 @@ type Config struct {
 	// LogSessions is "crypto logging session".
 	LogSessions bool
 
-	// Ignored holds every line outside the commands above, in order.
+	// Ignored holds every line outside the commands above: global ones in
+	// order, then those of each interface, then those of each access list.
 	Ignored []IgnoredLine
 }
 

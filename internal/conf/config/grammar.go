@@ -122,10 +122,8 @@ func policyCommands() []ios.Command {
 	for _, g := range suite.Groups() {
 		groups = append(groups, strings.TrimPrefix(g.String(), "group"))
 	}
-	encryption := " / { <cipher:des|3des> | <cipher:aes> [ <bits:128|192|256> ] }"
 	return []ios.Command{
-		{Name: "encryption", Syntax: "encryption" + encryption},
-		{Name: "encryption", Syntax: "encr" + encryption},
+		{Name: "encryption", Syntax: "encryption / { <cipher:des|3des> | <cipher:aes> [ <bits:128|192|256> ] }"},
 		{Name: "hash", Syntax: "hash / <hash:" + strings.Join(hashes, "|") + ">"},
 		{Name: "authentication", Syntax: "authentication / <method:pre-share|rsa-sig|rsa-encr>"},
 		{Name: "group", Syntax: "group / <group:" + strings.Join(groups, "|") + ">"},

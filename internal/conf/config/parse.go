@@ -184,7 +184,15 @@ func (r *reader) notDone(mode string, m *ios.Match, l ios.Line) {
 		severity, what = Warning, "kept without effect, Culvert does not support it yet: "+m.Command.Help
 	}
 	w := m.Words[0]
-	r.report(severity, l, l.Column+w.Column-1, w.Text, what, "")
+	for _, o := range m.Words {
+		if o.Arg == "" && !o.Secret {
+			w = o // the last keyword is what makes the command another one
+		}
+	}
+	if host, ok := m.Arg("host"); ok && strings.Trim(host.Text, "0123456789.") == "" {
+		w, what = host, "expected an IPv4 address"
+	}
+	r.report(severity, l, l.Column+w.Column-1, w.Text, "word "+ios.Quote(w.Text)+": "+what, "")
 	owner := ""
 	if mode == modeInterface {
 		owner = r.iface.Name
@@ -313,6 +321,7 @@ func (r *reader) finish() {
 		c.CryptoMaps = append(c.CryptoMaps, b.build())
 	}
 	r.finishLists()
+	r.orderIgnored()
 	r.transformsInUse()
 	for _, f := range references(c) {
 		if f.Severity == Error {
@@ -322,6 +331,22 @@ func (r *reader) finish() {
 		}
 	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.Line - b.Line })
+}
+
+// orderIgnored puts the ignored lines in the order Running prints them:
+// global ones, then interface by interface, then list by list.
+func (r *reader) orderIgnored() {
+	at := map[string]int{}
+	for i := range r.c.Interfaces {
+		at[r.c.Interfaces[i].Name] = i + 1
+	}
+	rank := func(l IgnoredLine) int {
+		if l.AccessList != "" {
+			return len(at) + 1
+		}
+		return at[l.Interface]
+	}
+	slices.SortStableFunc(r.c.Ignored, func(a, b IgnoredLine) int { return rank(a) - rank(b) })
 }
 
 // number is the value of a number argument; 0 when it is not there.

@@ -99,7 +99,7 @@ func cutPrompt(s string) (mode, rest string, ok bool) {
 	}
 	if s[i] == '(' {
 		end := strings.Index(s[i:], ")#")
-		if end < 0 || strings.ContainsAny(s[i:i+end], blanks) || !strings.HasPrefix(s[i:], "(config") {
+		if end < 0 || strings.ContainsAny(s[i:i+end], blanks) {
 			return "", s, false
 		}
 		return s[i+1 : i+end], s[i+end+2:], true

@@ -1,0 +1,184 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/origin"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// cut is what separates the parts of a golden file.
+const cut = "\n----\n"
+
+// Each file in testdata/config is a configuration, its running-config, and
+// what Culvert understood: the model, the engine's settings and the problems.
+func TestConfigurations(t *testing.T) {
+	files, err := filepath.Glob("testdata/config/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no golden files in testdata/config", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			input, _ := parts(t, file)
+			c, problems := Parse("r1.cfg", []byte(input))
+			golden(t, file, input, c.Running(), model(c)+lines(problems))
+			roundTrip(t, c, problems)
+		})
+	}
+}
+
+// Each file in testdata/errors is a list of faulty configurations, with what
+// the operator is told.
+func TestErrors(t *testing.T) {
+	files, err := filepath.Glob("testdata/errors/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no golden files in testdata/errors", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out []string
+			for _, block := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n====\n") {
+				input, _, _ := strings.Cut(block, cut)
+				c, problems := Parse("r1.cfg", []byte(input))
+				out = append(out, input+cut+strings.TrimSuffix(lines(problems), "\n"))
+				roundTrip(t, c, problems)
+			}
+			compare(t, file, string(b), strings.Join(out, "\n====\n")+"\n")
+		})
+	}
+}
+
+// parts reads a golden file: its input and the rest.
+func parts(t *testing.T, file string) (input, rest string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, rest, _ = strings.Cut(string(b), cut)
+	return input, rest
+}
+
+func golden(t *testing.T, file, input string, outputs ...string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := input
+	for _, o := range outputs {
+		want += cut + strings.TrimSuffix(o, "\n")
+	}
+	compare(t, file, string(b), want+"\n")
+}
+
+func compare(t *testing.T, file, old, now string) {
+	t.Helper()
+	if old == now {
+		return
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(now), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("%s (-golden +now; -update writes it):\n%s", file, cmp.Diff(old, now))
+}
+
+// roundTrip holds what Running promises: the printed configuration is the
+// same one. A configuration with errors only has to print.
+func roundTrip(t *testing.T, c *Config, problems []Problem) {
+	t.Helper()
+	text := c.Running()
+	for _, p := range problems {
+		if p.Severity == Error && p.Step == 0 {
+			return
+		}
+	}
+	again, more := Parse(c.File, []byte(text))
+	for _, p := range more {
+		if p.Severity == Error && p.Step == 0 {
+			t.Errorf("the running-config has an error: %s\n%s", p, text)
+			return
+		}
+	}
+	if d := cmp.Diff(c, again, sameButOrigins()...); d != "" {
+		t.Errorf("the running-config is another configuration (-first +again):\n%s\n%s", d, text)
+	}
+}
+
+func sameButOrigins() []cmp.Option {
+	return []cmp.Option{
+		cmp.Comparer(func(a, b origin.Line) bool { return true }),
+		cmp.Comparer(func(a, b crypt.Secret) bool { return a.Equal(b) }),
+		cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}),
+	}
+}
+
+func lines(problems []Problem) string {
+	s := ""
+	for _, p := range problems {
+		s += p.String() + "\n"
+	}
+	return s
+}
+
+// model is what was understood, defaults included, each with its line.
+func model(c *Config) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	for _, f := range c.Interfaces {
+		p("interface %s (%d): address %s %v, in %q, out %q, crypto map %q, shutdown %v, description %q",
+			f.Name, f.Origin.Line, f.Address, f.Secondary, f.AccessGroupIn, f.AccessGroupOut, f.CryptoMap, f.Shutdown, f.Description)
+	}
+	p("isakmp: enabled %v, keepalive %d/%d, periodic %v, nat keepalive %d, identity %s", c.ISAKMPEnabled,
+		c.ISAKMP.Keepalive, c.ISAKMP.Retry, c.ISAKMP.Periodic, c.ISAKMP.NATKeepalive, c.ISAKMP.Identity)
+	for _, t := range c.TransformSets {
+		p("transform set %s (%d): %s, %s", t.Name, t.Origin.Line, t.Words(), t.Mode)
+	}
+	for _, l := range c.AccessLists {
+		p("access list %s (%d), extended %v:", l.Name, l.Origin.Line, l.Extended)
+		for _, line := range l.Lines {
+			p("  %d (%d) %s", line.Seq, line.Origin.Line, line.Text)
+		}
+	}
+	for _, r := range c.Routes {
+		p("route (%d): %s", r.Origin.Line, r)
+	}
+	p("ignored: %d", len(c.Ignored))
+	s := c.Settings()
+	p("settings of %q: legacy %v, replay window %d", s.Hostname, s.Legacy, s.ReplayWindow)
+	for _, q := range s.Policies {
+		p("  policy %d (%d): %s, %s; lines %d %d %d %d %d", q.Priority, q.Origin.Line, q, q.Lifetime,
+			q.CipherOrigin.Line, q.HashOrigin.Line, q.AuthOrigin.Line, q.GroupOrigin.Line, q.LifetimeOrigin.Line)
+	}
+	for _, k := range s.Keys {
+		p("  key for %s (%d): %s: %s", k.Peers, k.Origin.Line, k.Secret, k.Origin.Text)
+	}
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		p("  entry %s %d (%d) on %s: %s -> %v (%d), %v (%d), pfs %s (%d), %s/%d (%d), access list %s (%d)", e.Map, e.Seq, e.Origin.Line, e.Interface, e.Local,
+			e.Peers, e.PeerOrigin.Line, e.Sets, e.SetOrigin.Line, e.PFS, e.PFSOrigin.Line, e.Lifetime.Time, e.Lifetime.Kilobytes, e.LifetimeOrigin.Line,
+			e.ACL.Name, e.ACLOrigin.Line)
+		for _, f := range e.Flows() {
+			p("    flow %s: %s", f.ID, f.Selectors)
+		}
+	}
+	return b.String()
+}
