@@ -10,6 +10,7 @@ import (
 	"culvert/internal/core/esp"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
 )
 
 // Probe sends one packet of the flow's traffic through the very code of the
@@ -37,6 +38,9 @@ func (w *World) Probe(from, to *Host, f policy.Flow) error {
 	if err != nil {
 		return err
 	}
+	if outer := outer(sa); !to.admits(outer) {
+		return fmt.Errorf("the interface ACL of %s drops %s", to.Name, outer)
+	}
 	spi, _, _ := esp.Header(packet)
 	in := to.DB.Snapshot().Inbound(spi)
 	if in == nil {
@@ -53,6 +57,15 @@ func (w *World) Probe(from, to *Host, f policy.Flow) error {
 		return fmt.Errorf("%s drops the packet: outside the SA's selectors %s", to.Name, in.Child.Selectors)
 	}
 	return nil
+}
+
+// outer is what the far interface ACL sees of the SA's packets.
+func outer(sa *sadb.Out) flow.Tuple {
+	t := flow.Tuple{Src: sa.Child.Local.Addr(), Dst: sa.Remote().Addr(), Proto: flow.ESP}
+	if sa.Child.Encap {
+		t.Proto, t.SrcPort, t.DstPort = flow.UDP, sa.Child.Local.Port(), sa.Remote().Port()
+	}
+	return t
 }
 
 // inside is an address of a prefix that is not its first, when it has others.

@@ -9,10 +9,12 @@ import (
 	"container/heap"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/ike"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -44,8 +46,11 @@ type World struct {
 
 // Host is one gateway of a World.
 type Host struct {
-	Name     string
-	Addr     netip.Addr
+	Name  string
+	Addr  netip.Addr
+	Addrs []netip.Addr // all it answers at; Addr is the first
+	// LetsIn is the interface ACL: what it refuses never arrives. nil lets all in.
+	LetsIn   func(flow.Tuple) bool
 	Engine   *ike.Engine
 	DB       *sadb.DB
 	Events   []event.Event
@@ -102,12 +107,12 @@ func NewWorld(seed uint64) *World {
 // Rand is the world's source of chance, for links.
 func (w *World) Rand() *rand.Rand { return rand.New(w.rng) }
 
-// Add puts a gateway at an address.
-func (w *World) Add(name string, addr netip.Addr, s *policy.Settings) *Host {
+// Add puts a gateway at an address, and at others if it has more.
+func (w *World) Add(name string, addr netip.Addr, s *policy.Settings, more ...netip.Addr) *Host {
 	var key [32]byte
 	w.rng.Read(key[:])
 	random := rand.NewChaCha8(key)
-	h := &Host{Name: name, Addr: addr, Engine: ike.New(s, random), DB: sadb.New(random), Children: map[sadb.ChildID]*Installed{}, world: w}
+	h := &Host{Name: name, Addr: addr, Addrs: append([]netip.Addr{addr}, more...), Engine: ike.New(s, random), DB: sadb.New(random), Children: map[sadb.ChildID]*Installed{}, world: w}
 	h.DB.SetPolicy(s.Entries)
 	w.Hosts = append(w.Hosts, h)
 	return h
@@ -167,7 +172,9 @@ func (w *World) send(from *Host, d door.Send) {
 	n := w.sent
 	w.sent++
 	to := w.host(d.Remote.Addr())
-	if to == nil || d.Raw {
+	if to == nil || d.Raw || !to.admits(flow.Tuple{
+		Src: d.Local.Addr(), Dst: d.Remote.Addr(), Proto: flow.UDP, SrcPort: d.Local.Port(), DstPort: d.Remote.Port(),
+	}) {
 		return
 	}
 	for _, delay := range w.Link(n, d) {
@@ -177,12 +184,14 @@ func (w *World) send(from *Host, d door.Send) {
 
 func (w *World) host(a netip.Addr) *Host {
 	for _, h := range w.Hosts {
-		if h.Addr == a {
+		if slices.Contains(h.Addrs, a) {
 			return h
 		}
 	}
 	return nil
 }
+
+func (h *Host) admits(t flow.Tuple) bool { return h.LetsIn == nil || h.LetsIn(t) }
 
 func (w *World) push(at time.Time, to *Host, in door.Input) {
 	w.order++

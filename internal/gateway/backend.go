@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+
+	"culvert/internal/core/diagnose"
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/status"
+	"culvert/internal/face/explain"
+	"culvert/internal/face/trace"
+	"culvert/internal/face/vty"
+)
+
+var errStopping = errors.New("the gateway is stopping")
+
+// backend is what the commands of the control socket work on.
+func (g *Gateway) backend(ctx context.Context) *vty.Backend {
+	return &vty.Backend{
+		Snapshot:      func() *status.Gateway { return g.snapshot(ctx) },
+		RunningConfig: g.options.Config.RunningHidden,
+		Clear: func(c door.Clear) error {
+			if !g.do(ctx, func() { g.step(ctx, c) }) {
+				return errStopping
+			}
+			return nil
+		},
+		ClearCounters: func(peer netip.Addr) error { return g.clearCounters(ctx, peer) },
+		ClearLists:    g.clearLists,
+		Explain: func(w io.Writer, peer netip.Addr, json bool) (bool, error) {
+			return g.explain(ctx, w, peer, json)
+		},
+		Exchange: func(w io.Writer, peer netip.Addr) error {
+			return trace.Ladder(w, trace.Options{Initiator: trace.Party{}, Responder: trace.Party{}}, g.exchange(peer))
+		},
+		Subscribe: g.journal.subscribe,
+		Trace:     func(t vty.Topic, e event.Event) []string { return trace.DebugOf(e, string(t)) },
+	}
+}
+
+func (g *Gateway) clearCounters(ctx context.Context, peer netip.Addr) error {
+	stats := g.db.Stats()
+	if !g.do(ctx, func() {
+		for _, f := range stats.Flows {
+			configured, ok := g.settings.Flow(f.ID)
+			if ok && (!peer.IsValid() || len(configured.Entry.Peers) > 0 && configured.Entry.Peers[0] == peer) {
+				g.base[f.ID] = baseline(f.Counters)
+			}
+		}
+	}) {
+		return errStopping
+	}
+	return nil
+}
+
+// clearLists sets the hit counters of crypto ACLs to zero. Those of interface
+// ACLs are the kernel's: they begin anew when the guard is applied again.
+func (g *Gateway) clearLists(name string) error {
+	g.db.ClearHits(name)
+	return nil
+}
+
+// explain writes the reports about the tunnels with a peer.
+func (g *Gateway) explain(ctx context.Context, w io.Writer, peer netip.Addr, json bool) (bool, error) {
+	var reports []diagnose.Report
+	up := true
+	for _, r := range diagnose.Explain(g.evidence(g.snapshot(ctx))) {
+		if peer.IsValid() && r.Peer != peer {
+			continue
+		}
+		reports = append(reports, r)
+		up = up && r.Status == "up"
+	}
+	if len(reports) == 0 {
+		return false, fmt.Errorf("no crypto map entry names the peer %s", peer)
+	}
+	if json {
+		return up, explain.JSON(w, reports)
+	}
+	return up, explain.Text(w, reports, explain.Options{})
+}

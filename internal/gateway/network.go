@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"culvert/internal/core/esp"
+	"culvert/internal/core/policy"
+	"culvert/internal/edge/fastpath"
+	"culvert/internal/edge/guard"
+	"culvert/internal/edge/rawsock"
+	"culvert/internal/edge/tundev"
+	"culvert/internal/edge/udpsock"
+)
+
+const (
+	portIKE  = 500
+	portNATT = 4500
+	protoESP = 50
+
+	// Marks of the guard, and the routing table it diverts to; all three are the gateway's own.
+	markDivert = 0x1cbe1
+	markOwn    = 0x1cbe2
+	table      = 1500
+)
+
+// open brings up what the gateway needs of the machine, in the order that
+// keeps interesting traffic closed: first the guard, which refuses it, then
+// the sockets, then the TUN device, then the guard again with the device.
+func (g *Gateway) open() (err error) {
+	if g.guardOf, err = g.guardConfig(); err != nil {
+		return err
+	}
+	if _, err = guard.Apply(g.guardOf); err != nil {
+		return err
+	}
+	tun, err := tundev.Open(tundev.Options{Name: tunName(g.hostname), MTU: g.innerMTU()})
+	if err != nil {
+		return err
+	}
+	g.path, err = fastpath.New(fastpath.Config{DB: g.db, TUN: tun, Upcalls: g.upcalls()})
+	if err != nil {
+		return fmt.Errorf("%w; closing the TUN device: %v", err, tun.Close())
+	}
+	for _, local := range g.locals() {
+		if err := g.listen(local); err != nil {
+			g.path.Close()
+			return err
+		}
+	}
+	g.guardOf.TUN = tun.Name()
+	if g.guard, err = guard.Apply(g.guardOf); err != nil {
+		g.path.Close()
+		return err
+	}
+	g.journal.say("TUN device %s, MTU %d; interesting traffic is diverted", tun.Name(), tun.MTU())
+	return nil
+}
+
+// listen opens the sockets of one local address.
+func (g *Gateway) listen(local netip.Addr) error {
+	options := udpsock.Options{Mark: markOwn}
+	for _, port := range []uint16{portIKE, portNATT} {
+		at := netip.AddrPortFrom(local, port)
+		s, err := udpsock.Listen(at, options)
+		if err != nil {
+			return err
+		}
+		g.sockets[at] = s
+	}
+	raw, err := rawsock.Listen(local, protoESP, rawsock.Options{Mark: markOwn})
+	if err != nil {
+		return err
+	}
+	at := netip.AddrPortFrom(local, portNATT)
+	return g.path.AddLocal(at, raw, g.sockets[at])
+}
+
+func (g *Gateway) closeSockets() {
+	for _, s := range g.sockets {
+		if err := s.Close(); err != nil {
+			g.journal.say("closing %s: %v", s.LocalAddr(), err)
+		}
+	}
+}
+
+// locals are the addresses that tunnels end at.
+func (g *Gateway) locals() []netip.Addr {
+	var out []netip.Addr
+	seen := map[netip.Addr]bool{}
+	for i := range g.settings.Entries {
+		if a := g.settings.Entries[i].Local; !seen[a] {
+			seen[a] = true
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// guardConfig is what the configuration wants of the kernel.
+func (g *Gateway) guardConfig() (guard.Config, error) {
+	c := guard.Config{Hostname: g.hostname, Mark: markDivert, Table: table, OwnMark: markOwn}
+	for i := range g.options.Config.Interfaces {
+		itf := &g.options.Config.Interfaces[i]
+		inACL, outACL := g.options.Config.AccessList(itf.AccessGroupIn), g.options.Config.AccessList(itf.AccessGroupOut)
+		if itf.CryptoMap == "" && itf.AccessGroupIn == "" && itf.AccessGroupOut == "" {
+			continue
+		}
+		device, index, err := g.device(itf.Name, itf.Address.Addr())
+		if err != nil {
+			return c, err
+		}
+		c.Interfaces = append(c.Interfaces, guard.Interface{
+			Name: itf.Name, Device: device, Index: index, Address: itf.Address.Addr(), In: inACL, Out: outACL,
+		})
+	}
+	for i := range g.settings.Entries {
+		e := &g.settings.Entries[i]
+		c.Flows = append(c.Flows, guard.Protect{Name: fmt.Sprintf("%s %d", e.Map, e.Seq), Interface: e.Interface, ACL: e.ACL})
+	}
+	return c, nil
+}
+
+// device finds the Linux device of an interface: the one that --bind names, or
+// the one that holds its address.
+func (g *Gateway) device(name string, addr netip.Addr) (string, int, error) {
+	bound := g.options.Bind[name]
+	if bound == "" && !addr.IsValid() {
+		return "", 0, fmt.Errorf("interface %s has no address, and no --bind %s=DEVICE says which device it is", name, name)
+	}
+	devices, err := guard.Devices()
+	if err != nil {
+		return "", 0, err
+	}
+	for _, d := range devices {
+		if d.Name == bound {
+			g.mtu[name] = d.MTU
+			return d.Name, d.Index, nil
+		}
+	}
+	if bound != "" {
+		return "", 0, fmt.Errorf("--bind %s=%s: there is no such device", name, bound)
+	}
+	device, index, err := guard.FindDevice(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("interface %s: %w", name, err)
+	}
+	for _, d := range devices {
+		if d.Index == index {
+			g.mtu[name] = d.MTU
+		}
+	}
+	return device, index, nil
+}
+
+// innerMTU is the largest inner packet that fits the path in every transform
+// set that may be agreed, in UDP too: the kernel then tells the inner host.
+func (g *Gateway) innerMTU() int {
+	mtu := 1500
+	for i := range g.settings.Entries {
+		e := &g.settings.Entries[i]
+		for _, t := range g.settings.UsableSets(e) {
+			mtu = min(mtu, esp.PlaintextMTU(t, true, g.pathMTU(e)))
+		}
+	}
+	return mtu
+}
+
+func (g *Gateway) pathMTU(e *policy.Entry) int {
+	if m := g.mtu[e.Interface]; m > 0 {
+		return min(m, 1500)
+	}
+	return 1500
+}
+
+// tunName is the TUN device's name: Linux takes 15 characters.
+func tunName(hostname string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '-'
+	}, hostname)
+	return ("cv-" + clean)[:min(15, len(clean)+3)]
+}

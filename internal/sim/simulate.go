@@ -1,0 +1,195 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sort"
+	"time"
+
+	"culvert/internal/core/diagnose"
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
+	"culvert/internal/core/policy"
+)
+
+// Site is one of two configurations tried against each other.
+type Site struct {
+	Name     string // hostname
+	Settings *policy.Settings
+}
+
+// Outcome is what became of one line of interesting traffic.
+type Outcome struct {
+	Site      string // whose line
+	Flow      policy.FlowID
+	Line      string // the line as IOS prints it
+	Selectors string
+	Up        bool
+	Reason    string // why not
+}
+
+// Round is one try: one side begins, with every line it has for the other.
+type Round struct {
+	Initiator, Responder         string
+	InitiatorAddr, ResponderAddr netip.Addr
+	Outcomes                     []Outcome
+	Events                       []event.Event     // of both sides, in order of time
+	Reports                      []diagnose.Report // of both sides, the initiator's first
+}
+
+// Up reports whether every line came up and carried a packet both ways.
+func (r *Round) Up() bool {
+	return len(r.Outcomes) > 0 && !slices.ContainsFunc(r.Outcomes, func(o Outcome) bool { return !o.Up })
+}
+
+// Result is two rounds: either side begins once, in a world of its own.
+type Result struct{ Rounds [2]Round }
+
+// Up reports whether every line of both sides came up, whoever began.
+func (r *Result) Up() bool { return r.Rounds[0].Up() && r.Rounds[1].Up() }
+
+// Simulate tries two configurations against each other.
+func Simulate(a, b Site, seed uint64) *Result {
+	return &Result{[2]Round{round(a, b, seed), round(b, a, seed+1)}}
+}
+
+// patience is how long a round may take: longer than any negotiation.
+const patience = 3 * time.Minute
+
+func round(from, to Site, seed uint64) Round {
+	w := NewWorld(seed)
+	hosts := [2]*Host{w.addSite(from), w.addSite(to)}
+	r := Round{Initiator: from.Name, Responder: to.Name, InitiatorAddr: hosts[0].Addr, ResponderAddr: hosts[1].Addr}
+	flows := between(from.Settings, hosts[1])
+	for _, f := range flows {
+		hosts[0].Input(door.Trigger{Flow: f.ID, Packet: sample(f)})
+	}
+	w.Run(patience, func() bool { return settled(hosts, flows) })
+	// Late messages and the second side's SA still have to arrive.
+	w.Run(time.Second, nil)
+	for _, f := range flows {
+		r.Outcomes = append(r.Outcomes, w.outcome(hosts, f))
+	}
+	if len(flows) == 0 {
+		r.Outcomes = append(r.Outcomes, Outcome{Site: from.Name, Reason: fmt.Sprintf("no crypto map entry of %s names an address of %s", from.Name, to.Name)})
+	}
+	for _, h := range hosts {
+		r.Events = append(r.Events, h.Events...)
+		r.Reports = append(r.Reports, h.reports(w.Now)...)
+	}
+	sort.SliceStable(r.Events, func(i, j int) bool { return r.Events[i].At.Before(r.Events[j].At) })
+	return r
+}
+
+// addSite puts a configuration at all addresses that its tunnels end at.
+func (w *World) addSite(s Site) *Host {
+	var addrs []netip.Addr
+	for i := range s.Settings.Entries {
+		if a := s.Settings.Entries[i].Local; !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		addrs = []netip.Addr{{}}
+	}
+	h := w.Add(s.Name, addrs[0], s.Settings, addrs[1:]...)
+	h.LetsIn = func(t flow.Tuple) bool {
+		for i := range s.Settings.Entries {
+			if e := &s.Settings.Entries[i]; e.Local == t.Dst && !e.LetsIn(t) {
+				return false
+			}
+		}
+		return true
+	}
+	return h
+}
+
+// between are the flows whose peer is the other host.
+func between(s *policy.Settings, other *Host) []policy.Flow {
+	var out []policy.Flow
+	for _, f := range s.Flows() {
+		if slices.ContainsFunc(f.Entry.Peers, func(p netip.Addr) bool { return slices.Contains(other.Addrs, p) }) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// sample is a packet of the flow's traffic.
+func sample(f policy.Flow) flow.Tuple {
+	t := flow.Tuple{Src: inside(f.Selectors.Local), Dst: inside(f.Selectors.Remote), Proto: f.Selectors.Proto,
+		SrcPort: f.Selectors.LocalPorts.Lo, DstPort: f.Selectors.RemotePorts.Lo}
+	if t.Proto == flow.AnyProto {
+		t.Proto = flow.ICMP
+	}
+	return t
+}
+
+// settled reports whether nothing more will happen to the flows.
+func settled(hosts [2]*Host, flows []policy.Flow) bool {
+	open := 0
+	for _, f := range flows {
+		if !hosts[0].Up(f.ID) {
+			open++
+		}
+	}
+	return open == 0 || hosts[0].Unreachable >= open
+}
+
+func (w *World) outcome(hosts [2]*Host, f policy.Flow) Outcome {
+	o := Outcome{Site: hosts[0].Name, Flow: f.ID, Line: f.Line.Condition(), Selectors: f.Selectors.String()}
+	if !hosts[0].Up(f.ID) {
+		o.Reason = hosts[0].why(f.ID)
+		return o
+	}
+	if err := w.Probe(hosts[0], hosts[1], f); err != nil {
+		o.Reason = fmt.Sprintf("the SAs are up, but a packet from %s to %s is lost: %v", hosts[0].Name, hosts[1].Name, err)
+		return o
+	}
+	back, ok := hosts[1].flowOf(f.Selectors.Mirror())
+	if !ok {
+		o.Reason = fmt.Sprintf("%s has no line for the way back", hosts[1].Name)
+		return o
+	}
+	back.Selectors = f.Selectors.Mirror()
+	if err := w.Probe(hosts[1], hosts[0], back); err != nil {
+		o.Reason = fmt.Sprintf("the SAs are up, but a packet from %s back to %s is lost: %v", hosts[1].Name, hosts[0].Name, err)
+		return o
+	}
+	o.Up = true
+	return o
+}
+
+// flowOf finds the flow under which a host holds an SA for the selectors.
+func (h *Host) flowOf(s flow.Selectors) (policy.Flow, bool) {
+	for _, k := range h.Children {
+		if k.Selectors == s {
+			return h.Engine.Settings().Flow(k.Flow)
+		}
+	}
+	return policy.Flow{}, false
+}
+
+// why is the last failure that concerns a flow.
+func (h *Host) why(id policy.FlowID) string {
+	why := "it was never negotiated"
+	for _, e := range h.Engine.Failures() {
+		if f, ok := e.What.(event.Failed); ok && (f.Flow == id || f.Flow == policy.FlowID{}) {
+			why = f.Reason
+		}
+	}
+	return why
+}
+
+// reports explains the host's tunnels from its own evidence.
+func (h *Host) reports(now time.Time) []diagnose.Report {
+	up := map[policy.FlowID]bool{}
+	for _, k := range h.Children {
+		up[k.Flow] = up[k.Flow] || k.In && k.Out
+	}
+	return diagnose.Explain(diagnose.Evidence{
+		Settings: h.Engine.Settings(), Now: now, ISAKMP: h.Engine.ISAKMP(now), Up: up, Failures: h.Engine.Failures(),
+	})
+}
