@@ -14,9 +14,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Detail == "" {
-		return "isakmp: " + e.Notify.String()
+		return e.Notify.String()
 	}
-	return fmt.Sprintf("isakmp: %s at octet %d: %s (%s)", e.Where, e.Offset, e.Detail, e.Notify)
+	return fmt.Sprintf("%s at octet %d: %s (%s)", e.Where, e.Offset, e.Detail, e.Notify)
 }
 
 // Is makes errors.Is(err, ErrPayloadMalformed) true for every error that

@@ -294,7 +294,7 @@ func TestEveryNumberHasItsRFCWord(t *testing.T) {
 
 func TestErrorIsForPeople(t *testing.T) {
 	_, _, err := ParsePayloads(PayloadKE, octets(t, "0a000003"))
-	if got, want := err.Error(), "isakmp: KE payload at octet 2: length 3, expected 4 to 4 (PAYLOAD-MALFORMED)"; got != want {
+	if got, want := err.Error(), "KE payload at octet 2: length 3, expected 4 to 4 (PAYLOAD-MALFORMED)"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

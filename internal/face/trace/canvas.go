@@ -53,9 +53,16 @@ func (c *canvas) put(s span) {
 }
 
 // line draws one line; first and last are the lifelines, inner is padded on
-// the side opposite to from.
+// the side opposite to from. A lifeline with a tick takes a blank of inner.
 func (c *canvas) line(time, first string, inner []span, from side, last string) {
+	ticks := utf8.RuneCountInString(first+last) - 2
 	pad := span{text: strings.Repeat(" ", max(0, c.inner-width(inner)))}
+	if ticks > 0 && from == left {
+		inner[0].text = inner[0].text[ticks:]
+	} else if ticks > 0 {
+		end := &inner[len(inner)-1]
+		end.text = end.text[:len(end.text)-ticks]
+	}
 	if from == left {
 		inner = append(inner[:len(inner):len(inner)], pad)
 	} else {
@@ -89,29 +96,25 @@ func (c *canvas) text() string {
 	return strings.Join(lines, "\n")
 }
 
-// wrap breaks text at blanks into lines of at most n columns; a longer word is
-// cut. A newline in text begins a new line.
+// wrap breaks text at blanks into lines of at most n columns; a longer word is cut.
 func wrap(text string, n int) []string {
 	var out []string
-	for _, part := range strings.Split(text, "\n") {
-		now, have := "", 0
-		for _, word := range strings.Fields(part) {
-			size := utf8.RuneCountInString(word)
-			if have > 0 && have+1+size > n {
-				out, now, have = append(out, now), "", 0
-			}
-			for size > n {
-				r := []rune(word)
-				out, word, size = append(out, string(r[:n])), string(r[n:]), size-n
-			}
-			if have > 0 {
-				now, have = now+" ", have+1
-			}
-			now, have = now+word, have+size
+	now, have := "", 0
+	for _, word := range strings.Fields(text) {
+		size := utf8.RuneCountInString(word)
+		if have > 0 && have+1+size > n {
+			out, now, have = append(out, now), "", 0
 		}
-		out = append(out, now)
+		for size > n {
+			r := []rune(word)
+			out, word, size = append(out, string(r[:n])), string(r[n:]), size-n
+		}
+		if have > 0 {
+			now, have = now+" ", have+1
+		}
+		now, have = now+word, have+size
 	}
-	return out
+	return append(out, now)
 }
 
 // clip shortens text to n columns.

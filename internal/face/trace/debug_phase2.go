@@ -54,17 +54,15 @@ func proxy(p netip.Prefix, proto uint8, ports flow.Ports) string {
 	if !p.IsValid() {
 		return "0.0.0.0/0.0.0.0/0/0 (type=4)"
 	}
-	kind, mask := 4, p.Bits()
-	maskText := fmt.Sprint(mask)
+	// The types are those of RFC 2407 4.6.2.1.
+	mask, kind, single := fmt.Sprint(p.Bits()), 6, 5
 	if p.Addr().Is4() {
-		maskText = flow.Netmask(mask).String()
-	} else {
-		kind = 6
+		mask, kind, single = flow.Netmask(p.Bits()).String(), 4, 1
 	}
 	if p.IsSingleIP() {
-		kind = map[bool]int{true: 1, false: 5}[p.Addr().Is4()]
+		kind = single
 	}
-	return fmt.Sprintf("%s/%s/%d/%d (type=%d)", p.Addr(), maskText, proto, ports.Lo, kind)
+	return fmt.Sprintf("%s/%s/%d/%d (type=%d)", p.Addr(), mask, proto, ports.Lo, kind)
 }
 
 func modeWord(m suite.Mode) string {

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -77,10 +78,10 @@ func (d *drawing) head() {
 // clock is the time of e relative to the first message; "" when it was told
 // by the line before.
 func (d *drawing) clock(e *entry) string {
-	t := fmt.Sprintf("%7.3f s", e.At.Sub(d.start).Round(time.Millisecond).Seconds())
 	if e.At.Before(d.start) {
-		t = ""
+		return ""
 	}
+	t := fmt.Sprintf("%7.3f s", e.At.Sub(d.start).Round(time.Millisecond).Seconds())
 	if t == d.told {
 		return ""
 	}
@@ -100,7 +101,7 @@ func (d *drawing) entry(e *entry) {
 		if !e.joined {
 			d.arrow(e, m, e.side.other())
 		}
-		d.note(e, note{faint, "", "seen before: answered from memory"})
+		d.note(e, note{style: faint, text: "seen before: answered from memory"})
 	case ok && !e.joined:
 		d.arrow(e, m, e.side.other())
 	case !ok:
@@ -124,7 +125,7 @@ func title(m event.Message) string {
 // arrow draws a message from a gateway, and what it carries.
 func (d *drawing) arrow(e *entry, m event.Message, from side) {
 	d.blank()
-	if t := title(m); t != "" && t != d.section {
+	if t := title(m); t != "" && (t != d.section || m.Name == "MM1" && m.Attempt == 0) {
 		d.section = t
 		pad := strings.Repeat(" ", (d.canvas.inner-utf8.RuneCountInString(t))/2)
 		d.canvas.line("", "│", []span{{pad, plain}, {t, bold}}, left, "│")
@@ -140,6 +141,18 @@ func (d *drawing) arrow(e *entry, m event.Message, from side) {
 	if m.Attempt == 0 && len(m.Payloads) > 0 {
 		d.carried(m, from)
 	}
+	if w, ok := whyOf(e); ok {
+		d.note(e.why, note{style: red, mark: "✗", text: "not accepted: " + w})
+	}
+}
+
+// whyOf is why the receiver did not accept e.
+func whyOf(e *entry) (string, bool) {
+	if e.why == nil {
+		return "", false
+	}
+	w, ok := e.why.What.(event.Dropped)
+	return w.Reason, ok
 }
 
 // shaft is the arrow itself, from lifeline to lifeline.
@@ -148,9 +161,9 @@ func (d *drawing) shaft(e *entry, m event.Message, from side) []span {
 	if m.Encrypted {
 		stroke, color = "═", green
 	}
-	label := []span{{" " + clip(safe(m.Name), 12) + " ", bold}}
+	label := span{" " + clip(safe(m.Name), 12) + " ", bold}
 	if again := attempt(e, m); again != "" {
-		label = append(label, span{again + " ", yellow})
+		label = span{label.text + again + " ", yellow}
 	}
 	tail, head, end := stroke+stroke, stroke, map[side]string{left: "►", right: "◄"}[from]
 	reach, size := d.canvas.inner, fmt.Sprintf(" %d octets ", m.Octets)
@@ -158,25 +171,32 @@ func (d *drawing) shaft(e *entry, m event.Message, from side) []span {
 	switch e.fate {
 	case lost:
 		end, size, color, reach = "╳", "", red, d.canvas.inner*2/3
-		after = []span{{" lost", red}}
+		after = []span{beside(from, "lost", red)}
 	case underway:
 		end, size, reach = "╶", "", d.canvas.inner*2/3
-		after = []span{{" under way", faint}}
+		after = []span{beside(from, "under way", faint)}
 	case ignored:
 		end, color = "✗", red
 	}
 	if m.Octets == 0 {
 		size = ""
 	}
-	fill := reach - width(label) - 2 - utf8.RuneCountInString(size) - 2
-	spans := []span{{tail, color}}
-	spans = append(spans, label...)
-	spans = append(spans, span{strings.Repeat(stroke, max(1, fill)), color}, span{size, faint}, span{head, color}, span{end, color})
-	spans = append(spans, after...)
+	fill := reach - width([]span{label}) - 2 - utf8.RuneCountInString(size) - 2
+	spans := []span{{tail, color}, label, {strings.Repeat(stroke, max(1, fill)), color}, {size, faint}, {head + end, color}}
 	if from == right {
-		reverse(spans)
+		spans[4].text = end + head
+		slices.Reverse(spans)
+		return append(after, spans...)
 	}
-	return spans
+	return append(spans, after...)
+}
+
+// beside is a word behind the tip of an arrow that does not arrive.
+func beside(from side, word string, s style) span {
+	if from == right {
+		return span{word + " ", s}
+	}
+	return span{" " + word, s}
 }
 
 // attempt words a message that was sent before: "again, 1 of 6".
@@ -190,31 +210,33 @@ func attempt(e *entry, m event.Message) string {
 	return "again"
 }
 
-func reverse(spans []span) {
-	for i, j := 0, len(spans)-1; i < j; i, j = i+1, j-1 {
-		spans[i], spans[j] = spans[j], spans[i]
-	}
-	for i := range spans {
-		// A word with a blank on one side only keeps its distance from the line.
-		if t := spans[i].text; strings.HasPrefix(t, " ") != strings.HasSuffix(t, " ") {
-			if strings.HasPrefix(t, " ") {
-				spans[i].text = t[1:] + " "
-			} else {
-				spans[i].text = " " + t[:len(t)-1]
-			}
-		}
+// carried writes the payloads under the arrow, at the sender's side.
+func (d *drawing) carried(m event.Message, from side) {
+	for _, inner := range d.block(from, payloads(m.Payloads), plain) {
+		d.canvas.line("", "│", inner, from, "│")
 	}
 }
 
-// carried writes the payloads under the arrow, at the sender's side.
-func (d *drawing) carried(m event.Message, from side) {
-	for _, text := range wrap(safe(payloads(m.Payloads)), d.canvas.inner*3/4) {
-		inner := []span{{"   ", plain}, {text, plain}}
-		if from == right {
-			inner = []span{{text, plain}, {"   ", plain}}
-		}
-		d.canvas.line("", "│", inner, from, "│")
+// block breaks texts into lines for one side: a left-aligned block, which on
+// the right ends next to the lifeline.
+func (d *drawing) block(at side, text string, s style, more ...string) [][]span {
+	const indent = 3
+	lines, longest := []string{}, 0
+	for _, t := range append([]string{text}, more...) {
+		lines = append(lines, wrap(t, d.canvas.inner-2*indent)...)
 	}
+	for _, l := range lines {
+		longest = max(longest, utf8.RuneCountInString(l))
+	}
+	out := make([][]span, len(lines))
+	for i, l := range lines {
+		out[i] = []span{{strings.Repeat(" ", indent), plain}, {l, s}}
+		if at == right {
+			fill := longest - utf8.RuneCountInString(l) + indent
+			out[i] = []span{{l, s}, {strings.Repeat(" ", fill), plain}}
+		}
+	}
+	return out
 }
 
 // payloads words a message's payloads: "SA (2 transforms), VID ×3 (DPD), NAT-D ×2".
@@ -237,7 +259,7 @@ func payloads(all []event.Payload) string {
 	}
 	words := make([]string, 0, len(groups))
 	for _, g := range groups {
-		w := g.name
+		w := safe(g.name)
 		if g.count > 1 && g.count != len(g.details) {
 			w += fmt.Sprintf(" ×%d", g.count)
 		}
@@ -252,37 +274,32 @@ func payloads(all []event.Payload) string {
 // note is something a gateway saw or decided.
 type note struct {
 	style style
-	mark  string // "✓", "✗", "!" or ""
-	text  string
+	mark  string   // "✓", "✗", "!" or ""
+	text  string   // first line
+	more  []string // lines below it
 }
 
-// note writes n at the lifeline of e's gateway.
+// note writes n at the lifeline of e's gateway: a tick on its first line.
 func (d *drawing) note(e *entry, n note) {
-	text := safe(strings.ReplaceAll(n.text, "\n", "\x00"))
-	text = strings.ReplaceAll(text, `\x00`, "\n")
+	text := safe(n.text)
 	if n.mark != "" {
 		text = n.mark + " " + text
 	}
-	for i, part := range wrap(text, d.canvas.inner*3/4) {
-		time := ""
+	more := make([]string, len(n.more))
+	for i := range more {
+		more[i] = safe(n.more[i])
+	}
+	for i, inner := range d.block(e.side, text, n.style, more...) {
+		time, first, last := "", "│", "│"
 		if i == 0 {
 			time = d.clock(e)
-		}
-		first, last, indent := "│", "│", "   "
-		if i == 0 {
-			indent = " "
-		}
-		if e.side == left {
-			if i == 0 {
-				first = "├"
+			if e.side == left {
+				first = "├─"
+			} else {
+				last = "─┤"
 			}
-			d.canvas.line(time, first, []span{{indent, plain}, {part, n.style}}, left, last)
-			continue
 		}
-		if i == 0 {
-			last = "┤"
-		}
-		d.canvas.line(time, first, []span{{part, n.style}, {indent, plain}}, right, last)
+		d.canvas.line(time, first, inner, e.side, last)
 	}
 }
 
@@ -296,10 +313,10 @@ func (d *drawing) legend() {
 		w = append(w, "══ encrypted")
 	}
 	if d.used[lost] {
-		w = append(w, "╳ never received")
+		w = append(w, "╳ lost")
 	}
 	if d.used[ignored] {
-		w = append(w, "✗ received and not accepted")
+		w = append(w, "✗ not accepted")
 	}
 	d.canvas.put(span{strings.Repeat(" ", timeColumns) + strings.Join(w, "   "), faint})
 	d.canvas.out.WriteString("\n")

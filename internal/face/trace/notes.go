@@ -22,14 +22,14 @@ func (d *drawing) notes(e *entry) {
 			return
 		}
 		d.flush(e.side)
-		d.note(e, note{green, "✓", policyAccepted(e.Role, w)})
+		d.note(e, note{style: green, mark: "✓", text: policyAccepted(e.Role, w)})
 	case event.ProposalCheck:
 		if w.Mismatch != "" {
 			d.comparison(e, proposalMismatch(w))
 			return
 		}
 		d.flush(e.side)
-		d.note(e, note{green, "✓", "transform set " + setName(w.Against) + ": " + w.Against.Words()})
+		d.note(e, note{style: green, mark: "✓", text: "transform set " + setName(w.Against) + ": " + w.Against.Words()})
 	default:
 		if n, ok := noteOf(e); ok {
 			d.flush(e.side)
@@ -45,13 +45,13 @@ func (d *drawing) comparison(e *entry, text string) {
 		return
 	}
 	d.shown[e.side]++
-	d.note(e, note{faint, "", text})
+	d.note(e, note{style: faint, text: text})
 }
 
 // flush says how many comparisons were left out, and counts anew.
 func (d *drawing) flush(at side) {
 	if n := d.spare[at]; n > 0 {
-		d.note(&entry{side: at, Event: event.Event{At: d.start}}, note{faint, "", fmt.Sprintf("and %d more comparisons", n)})
+		d.note(&entry{side: at}, note{style: faint, text: fmt.Sprintf("and %d more comparisons", n)})
 	}
 	d.shown[at], d.spare[at] = 0, 0
 }
@@ -103,10 +103,15 @@ func proposalMismatch(c event.ProposalCheck) string {
 		return s + " (offered " + c.Offer.Unknown + ")"
 	case c.Mismatch == "pfs group":
 		return s + fmt.Sprintf(" (offered %s)", pfsWords(c.Offer.Group))
-	case c.Mismatch == "mode":
-		return s + fmt.Sprintf(" (offered %s, ours %s)", c.Offer.Encap, c.Against.Mode)
 	}
-	return s + fmt.Sprintf(" (offered %s, ours %s)", c.Offer.Set.Words(), c.Against.Words())
+	offered, own := c.Offer.Set.Words(), c.Against.Words()
+	if c.Mismatch == "mode" {
+		offered, own = c.Offer.Encap, c.Against.Mode.String()
+	}
+	if offered == own {
+		return s
+	}
+	return s + fmt.Sprintf(" (offered %s, ours %s)", offered, own)
 }
 
 func pfsWords(g suite.Group) string {
@@ -122,41 +127,39 @@ func seconds(t time.Duration) string { return fmt.Sprintf("%d s", int(t/time.Sec
 func noteOf(e *entry) (note, bool) {
 	switch w := e.What.(type) {
 	case event.Triggered:
-		return note{plain, "", fmt.Sprintf("interesting traffic: %s (%s)", w.Packet, w.Flow)}, true
+		return note{style: plain, text: fmt.Sprintf("interesting traffic: %s (%s)", w.Packet, w.Flow)}, true
 	case event.KeyLookup:
-		return note{red, "✗", "no pre-shared key for " + host(e.Peer)}, !w.Found
+		return note{style: red, mark: "✗", text: "no pre-shared key for " + host(e.Peer)}, !w.Found
 	case event.PolicyRefused:
-		return note{red, "✗", fmt.Sprintf("none of %s is one of our policies", count(len(w.Offers), "offer"))}, true
+		return note{style: red, mark: "✗", text: noneOf(len(w.Offers), "offer", "policies")}, true
 	case event.NATCheck:
-		return note{plain, "", natWords(w)}, true
+		return note{style: plain, text: natWords(w)}, true
 	case event.Phase1Up:
-		return note{green, "✓", fmt.Sprintf("phase 1 up: the peer is %s, lifetime %s", w.Identity, seconds(w.Policy.Lifetime))}, true
+		return note{style: green, mark: "✓", text: fmt.Sprintf("phase 1 up: the peer is %s, lifetime %s", w.Identity, seconds(w.Policy.Lifetime))}, true
 	case event.ProxyCheck:
 		return proxyNote(w), true
 	case event.ProposalRefused:
-		return note{red, "✗", fmt.Sprintf("none of %s is one of our transform sets", count(len(w.Offers), "proposal"))}, true
+		return note{style: red, mark: "✗", text: noneOf(len(w.Offers), "proposal", "transform sets")}, true
 	case event.Phase2Up:
-		return note{green, "✓", phase2Words(w)}, true
+		return phase2Note(w), true
 	case event.Notify:
 		return notifyNote(w)
 	case event.Deleted:
-		return note{plain, "", deletedWords(w)}, true
+		return note{style: plain, text: deletedWords(w)}, true
 	case event.Failed:
 		return failedNote(w), true
 	case event.Dropped:
-		if e.reason {
-			return note{red, "✗", "not accepted: " + w.Reason}, true
-		}
-		return note{faint, "", "a datagram dropped: " + w.Reason}, true
+		return note{style: faint, text: "a datagram dropped: " + w.Reason}, !e.joined
 	}
 	return note{}, false
 }
 
-func count(n int, what string) string {
+// noneOf words a refusal of all offers.
+func noneOf(n int, what, ours string) string {
 	if n == 1 {
-		return "1 " + what
+		return fmt.Sprintf("the one %s is none of our %s", what, ours)
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("none of %d %ss is one of our %s", n, what, ours)
 }
 
 func natWords(n event.NATCheck) string {
@@ -173,12 +176,12 @@ func natWords(n event.NATCheck) string {
 
 func proxyNote(c event.ProxyCheck) note {
 	if c.Found {
-		return note{green, "✓", fmt.Sprintf("crypto ACL of %s: %s", c.Flow, c.Offered)}
+		return note{style: green, mark: "✓", text: fmt.Sprintf("crypto ACL of %s: %s", c.Flow, c.Offered)}
 	}
-	return note{red, "✗", fmt.Sprintf("no crypto ACL line permits %s", c.Offered)}
+	return note{style: red, mark: "✗", text: fmt.Sprintf("no crypto ACL line permits %s", c.Offered)}
 }
 
-func phase2Words(up event.Phase2Up) string {
+func phase2Note(up event.Phase2Up) note {
 	what := "phase 2 up"
 	if up.Rekey {
 		what = "phase 2 renewed"
@@ -191,7 +194,8 @@ func phase2Words(up event.Phase2Up) string {
 	if up.Lifetime.Kilobytes > 0 {
 		life += fmt.Sprintf(" or %d kB", up.Lifetime.Kilobytes)
 	}
-	return fmt.Sprintf("%s: %s\n%s\nSPI in 0x%08X, out 0x%08X, for %s", what, up.Selectors, how, up.In, up.Out, life)
+	return note{style: green, mark: "✓", text: fmt.Sprintf("%s: %s", what, up.Selectors),
+		more: []string{how, fmt.Sprintf("SPI in 0x%08X, out 0x%08X, for %s", up.In, up.Out, life)}}
 }
 
 // notifyNote tells errors that the peer said; what a message carries besides
@@ -201,9 +205,9 @@ func notifyNote(n event.Notify) (note, bool) {
 		return note{}, false
 	}
 	if !n.Protected {
-		return note{yellow, "!", n.Type + ", not protected: a hint, no proof"}, true
+		return note{style: yellow, mark: "!", text: n.Type + ", not protected: a hint, no proof"}, true
 	}
-	return note{red, "✗", "the peer says " + n.Type}, true
+	return note{style: red, mark: "✗", text: "the peer says " + n.Type}, true
 }
 
 func deletedWords(d event.Deleted) string {
@@ -223,7 +227,7 @@ func deletedWords(d event.Deleted) string {
 
 func failedNote(f event.Failed) note {
 	if f.Pending {
-		return note{yellow, "!", "so far: " + f.Reason}
+		return note{style: yellow, mark: "!", text: "so far: " + f.Reason}
 	}
-	return note{red, "✗", fmt.Sprintf("phase %d failed: %s", f.Phase, f.Reason)}
+	return note{style: red, mark: "✗", text: fmt.Sprintf("phase %d failed: %s", f.Phase, f.Reason)}
 }

@@ -34,9 +34,9 @@ type entry struct {
 	event.Event
 	side   side
 	fate   fate
-	joined bool // received messages: the sender's entry draws the arrow
-	again  int  // sent messages: how many retransmissions there will be at most
-	reason bool // drops: it is why a message was ignored
+	joined bool   // the sender's entry tells it: a message that arrived, a drop that has its arrow
+	again  int    // sent messages: how many retransmissions there will be at most
+	why    *entry // ignored messages: the receiver's drop
 }
 
 func (e *entry) message() (event.Message, bool) {
@@ -155,15 +155,15 @@ func (s *story) match() {
 	for i, e := range slices.Backward(s.entries) {
 		if e.received() {
 			m, _ := e.message()
-			if from := s.origin(i, done, func(o event.Message) bool { return o.Name == m.Name && o.ID == m.ID }); from != nil {
+			if from := s.origin(i, longest, done, func(o event.Message) bool { return o.Name == m.Name && o.ID == m.ID }); from != nil {
 				done[from], e.joined = true, true
 			}
 		}
 	}
 	for i, e := range slices.Backward(s.entries) {
 		if _, ok := e.What.(event.Dropped); ok {
-			if from := s.origin(i, done, func(event.Message) bool { return true }); from != nil && e.At.Sub(from.At) < patience {
-				done[from], from.fate, e.reason = true, ignored, true
+			if from := s.origin(i, patience, done, func(event.Message) bool { return true }); from != nil {
+				done[from], from.fate, from.why, e.joined = true, ignored, e, true
 			}
 		}
 	}
@@ -174,13 +174,25 @@ func (s *story) match() {
 	}
 }
 
-// patience is how long after a message a drop, or an answer, can be about it.
-const patience = 5 * time.Second
+const (
+	// patience is how long after a message a drop, or an answer, can be about it.
+	patience = 5 * time.Second
+	// longest is how long a message can be on its way.
+	longest = time.Minute
+)
 
-// origin finds the latest message of the other side before entry i that nobody took yet.
-func (s *story) origin(i int, done map[*entry]bool, fits func(event.Message) bool) *entry {
+// origin finds the latest message of the other side, sent within that time
+// before entry i, that nobody took yet.
+func (s *story) origin(i int, within time.Duration, done map[*entry]bool, fits func(event.Message) bool) *entry {
+	e := s.entries[i]
+	if !s.watched[e.side.other()] {
+		return nil
+	}
 	for _, o := range slices.Backward(s.entries[:i]) {
-		if o.side != s.entries[i].side && o.sent() && !done[o] {
+		if e.At.Sub(o.At) > within {
+			return nil
+		}
+		if o.side != e.side && o.sent() && !done[o] {
 			if m, _ := o.message(); fits(m) {
 				return o
 			}
