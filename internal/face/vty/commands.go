@@ -71,6 +71,7 @@ func shows() []row {
 // The names of the commands that are no row of shows.
 const (
 	showRunning     = "show running-config"
+	showExchange    = "show crypto exchange"
 	clearSA         = "clear crypto sa"
 	clearSAPeer     = "clear crypto sa peer"
 	clearSACounters = "clear crypto sa counters"
@@ -89,6 +90,7 @@ const (
 func others() []ios.Command {
 	return []ios.Command{
 		{Name: showRunning, Syntax: showRunning, Help: "Current operating configuration, secrets hidden"},
+		{Name: showExchange, Syntax: showExchange + " [ <peer:A.B.C.D> ]", Help: "The last exchanges with a peer, message by message"},
 		{Name: clearSA, Syntax: clearSA, Help: "Clear IPSEC SAs"},
 		{Name: clearSAPeer, Syntax: clearSAPeer + " <peer:A.B.C.D>", Help: "Clear the SAs of one peer"},
 		{Name: clearSACounters, Syntax: clearSACounters, Help: "Reset the SA counters"},

@@ -31,6 +31,8 @@ func Execute(ctx context.Context, c Command, b *Backend, w io.Writer) error {
 		return b.undebug(c, w)
 	case explain:
 		return b.explain(c, w)
+	case showExchange:
+		return b.exchange(c, w)
 	case clearSA, clearSAPeer, clearISAKMP, clearSession, clearSACounters, clearLists:
 		return b.clear(c)
 	}
@@ -119,6 +121,25 @@ func (b *Backend) explain(c Command, w io.Writer) error {
 		return ErrNo
 	}
 	return err
+}
+
+// exchangeJSON is "show crypto exchange" as JSON.
+type exchangeJSON struct {
+	Exchange string `json:"exchange"`
+}
+
+func (b *Backend) exchange(c Command, w io.Writer) error {
+	if b.Exchange == nil {
+		return cannot("show exchanges")
+	}
+	if !c.JSON {
+		return b.Exchange(w, c.Peer)
+	}
+	var text strings.Builder
+	if err := b.Exchange(&text, c.Peer); err != nil {
+		return err
+	}
+	return show.JSON(w, exchangeJSON{text.String()})
 }
 
 func (b *Backend) clear(c Command) error {

@@ -162,10 +162,11 @@ func TestHelp(t *testing.T) {
 		"sh?":                   "show\n",
 		"show cry?":             "crypto\n",
 		"show crypto isakmp p?": "policy  peers\n",
-		"show crypto ?": "  isakmp   Show ISAKMP\n" +
-			"  ipsec    Show IPSEC\n" +
-			"  session  Status of crypto sessions (tunnels)\n" +
-			"  map      Crypto maps\n",
+		"show crypto ?": "  exchange  The last exchanges with a peer, message by message\n" +
+			"  isakmp    Show ISAKMP\n" +
+			"  ipsec     Show IPSEC\n" +
+			"  session   Status of crypto sessions (tunnels)\n" +
+			"  map       Crypto maps\n",
 		"clear crypto isakmp ?": "  <1-4294967295>  conn-id of an ISAKMP SA\n" +
 			"  <cr>\n",
 		"clear crypto sa peer ?": "  A.B.C.D  Address of the peer\n",

@@ -47,6 +47,9 @@ type Backend struct {
 	// Explain writes why the tunnel with peer (every tunnel for the zero Addr)
 	// is or is not up. up is false when one is not.
 	Explain func(w io.Writer, peer netip.Addr, json bool) (up bool, err error)
+	// Exchange draws the last exchanges with a peer, message by message; with
+	// every peer for the zero Addr.
+	Exchange func(w io.Writer, peer netip.Addr) error
 	// Subscribe calls deliver with every event from now on until cancel is
 	// called. deliver never blocks and may be called from any goroutine.
 	Subscribe func(deliver func(event.Event)) (cancel func())
