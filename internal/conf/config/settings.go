@@ -91,6 +91,7 @@ func (x *index) local(m *CryptoMap, f *Interface) netip.Addr {
 func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr) (policy.Entry, bool) {
 	out := policy.Entry{
 		Map: m.Name, Seq: e.Seq, Interface: f.Name, Local: local, PFS: e.PFS, Lifetime: x.c.DefaultLifetime, ACL: x.lists[e.ACL],
+		In: x.lists[f.AccessGroupIn], InOrigin: f.AccessGroupInOrigin,
 		Origin: e.Origin, SetOrigin: e.SetOrigin, PFSOrigin: e.PFSOrigin, ACLOrigin: e.ACLOrigin,
 		LifetimeOrigin: wrote(e.TimeOrigin, wrote(e.VolumeOrigin, x.c.DefaultLifetimeOrigin)),
 	}

@@ -1,0 +1,8 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func checkCommand() *cobra.Command { return &cobra.Command{Use: "check"} }
+func labCommand() *cobra.Command { return &cobra.Command{Use: "lab"} }

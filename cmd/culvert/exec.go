@@ -1,0 +1,64 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"culvert/internal/face/control"
+)
+
+// execCommands ask or tell a running gateway, in IOS words.
+func execCommands() []*cobra.Command {
+	return []*cobra.Command{
+		execCommand("show", "Show what is: culvert show crypto isakmp sa"),
+		execCommand("clear", "Clear SAs or counters: culvert clear crypto sa"),
+		execCommand("debug", "Watch live: culvert debug crypto isakmp"),
+		execCommand("undebug", "End all debugging: culvert undebug all"),
+	}
+}
+
+func execCommand(verb, short string) *cobra.Command {
+	var socket string
+	var json bool
+	c := &cobra.Command{
+		Use:   verb + " WORDS… [--socket PATH] [--json]",
+		Short: short,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return ask(c, socket, control.Request{Words: append([]string{verb}, args...), JSON: json})
+		},
+	}
+	askFlags(c, &socket, &json)
+	return c
+}
+
+func explainCommand() *cobra.Command {
+	var socket string
+	var json bool
+	c := &cobra.Command{
+		Use:   "explain [PEER] [--socket PATH] [--json]",
+		Short: "Tell why the tunnel is not up (or that it is), in the five steps",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return ask(c, socket, control.Request{Words: append([]string{"explain"}, args...), JSON: json})
+		},
+	}
+	askFlags(c, &socket, &json)
+	return c
+}
+
+func askFlags(c *cobra.Command, socket *string, json *bool) {
+	c.Flags().StringVar(socket, "socket", "", "control socket (default: the only one in "+control.DefaultDir+")")
+	c.Flags().BoolVar(json, "json", false, "answer as JSON")
+}
+
+// ask puts a request to the gateway and copies its answer.
+func ask(c *cobra.Command, socket string, r control.Request) error {
+	code, err := control.Do(c.Context(), socket, r, c.OutOrStdout())
+	if err != nil {
+		return &exit{max(code, exitNo), err.Error()}
+	}
+	if code != exitDone {
+		return &exit{code: code}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"culvert/internal/core/diagnose"
+	"culvert/internal/face/explain"
+	"culvert/internal/face/trace"
+	"culvert/internal/sim"
+)
+
+func simulateCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "simulate FILE PEERFILE [--json]",
+		Short: "Negotiate both configurations in memory and print the exchange; exit 0 when every flow came up",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			var sites [2]sim.Site
+			for i, path := range args {
+				cfg, err := load(path, c.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				settings := cfg.Settings()
+				sites[i] = sim.Site{Name: cfg.Hostname, Settings: &settings}
+			}
+			if sites[0].Name == sites[1].Name {
+				sites[0].Name, sites[1].Name = sites[0].Name+" (1)", sites[1].Name+" (2)"
+			}
+			r := sim.Simulate(sites[0], sites[1], 1)
+			print := printSimulation
+			if asJSON {
+				print = jsonSimulation
+			}
+			if err := print(c.OutOrStdout(), r); err != nil {
+				return err
+			}
+			if !r.Up() {
+				return &exit{code: exitNo}
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "answer as JSON")
+	return c
+}
+
+// printSimulation tells the first round in full, the second one only when it
+// went otherwise.
+func printSimulation(w io.Writer, r *sim.Result) error {
+	for i := range r.Rounds {
+		round := &r.Rounds[i]
+		if i == 1 && round.Up() && r.Rounds[0].Up() {
+			_, err := fmt.Fprintf(w, "\n%s begins: the same, %s up.\nOutcome: every flow came up, whoever begins.\n", round.Initiator, plural(len(round.Outcomes), "flow"))
+			return err
+		}
+		if i == 1 {
+			fmt.Fprintln(w)
+		}
+		if err := printRound(w, round); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(w, "\nOutcome: not every flow came up.")
+	return err
+}
+
+func printRound(w io.Writer, r *sim.Round) error {
+	fmt.Fprintf(w, "%s begins\n\n", r.Initiator)
+	err := trace.Ladder(w, trace.Options{
+		Color:     isTerminal(w),
+		Initiator: trace.Party{Name: r.Initiator, Addr: r.InitiatorAddr}, Responder: trace.Party{Name: r.Responder, Addr: r.ResponderAddr},
+	}, r.Events)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	for _, o := range r.Outcomes {
+		state, detail := "UP", "a packet went there and back"
+		if !o.Up {
+			state, detail = "DOWN", o.Reason
+		}
+		fmt.Fprintf(w, "%s %s: %s: %s, %s\n", o.Site, o.Flow, o.Line, state, detail)
+	}
+	if r.Up() {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return explain.Text(w, down(r.Reports), explain.Options{Color: isTerminal(w)})
+}
+
+// down are the reports of tunnels that did not come up.
+func down(reports []diagnose.Report) []diagnose.Report {
+	var out []diagnose.Report
+	for _, r := range reports {
+		if r.Culprit != 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// The JSON of a simulation: a stable interface, added to, never changed.
+type simulationJSON struct {
+	Up     bool        `json:"up"`
+	Rounds []roundJSON `json:"rounds"`
+}
+
+type roundJSON struct {
+	Initiator string            `json:"initiator"`
+	Responder string            `json:"responder"`
+	Up        bool              `json:"up"`
+	Flows     []flowJSON        `json:"flows"`
+	Explain   []diagnose.Report `json:"explain"`
+}
+
+type flowJSON struct {
+	Site      string `json:"site"`
+	Map       string `json:"crypto_map"`
+	Seq       int    `json:"sequence"`
+	Line      string `json:"line"`
+	Selectors string `json:"selectors"`
+	Up        bool   `json:"up"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+func jsonSimulation(w io.Writer, r *sim.Result) error {
+	out := simulationJSON{Up: r.Up()}
+	for i := range r.Rounds {
+		x := &r.Rounds[i]
+		j := roundJSON{Initiator: x.Initiator, Responder: x.Responder, Up: x.Up(), Explain: x.Reports}
+		for _, o := range x.Outcomes {
+			j.Flows = append(j.Flows, flowJSON{o.Site, o.Flow.Map, o.Flow.Seq, o.Line, o.Selectors, o.Up, o.Reason})
+		}
+		out.Rounds = append(out.Rounds, j)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}

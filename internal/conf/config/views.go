@@ -1,0 +1,43 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/policy"
+)
+
+// RunningHidden is Running with every secret hidden: for show running-config,
+// which ends up in tickets and mails.
+func (c *Config) RunningHidden() string {
+	hidden := *c
+	hidden.Keys = slices.Clone(c.Keys)
+	for i := range hidden.Keys {
+		hidden.Keys[i].Secret = crypt.NewSecret([]byte("<hidden>"))
+	}
+	return hidden.Running()
+}
+
+// Entries is every entry of every crypto map, complete and applied or not, for
+// show crypto map. An entry that is not applied has no interface.
+func (c *Config) Entries() []policy.Entry {
+	x := indexOf(c)
+	var out []policy.Entry
+	for i := range c.CryptoMaps {
+		m := &c.CryptoMaps[i]
+		for j := range m.Entries {
+			applied := x.applied[m.Name]
+			if len(applied) == 0 {
+				e, _ := x.entry(m, &m.Entries[j], &Interface{}, netip.Addr{})
+				out = append(out, e)
+				continue
+			}
+			for _, f := range applied {
+				e, _ := x.entry(m, &m.Entries[j], f, x.local(m, f))
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
