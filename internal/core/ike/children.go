@@ -17,6 +17,7 @@ import (
 
 // When IPsec SAs are renewed: as IOS does it, 30 seconds before the end.
 const (
+	maxPairs    = 256              // of one flow: a line with a range of ports has a pair for each port
 	rekeyMargin = 30 * time.Second // before the end of a lifetime, at most a tenth of it
 	rekeyRetry  = 5 * time.Second  // after a renewal failed
 	overlap     = 30 * time.Second // how long the old pair lives beside the new one
@@ -47,6 +48,11 @@ type request struct {
 	flow    policy.FlowID
 	selects flow.Selectors
 	rekey   sadb.ChildID
+	tried   int // peers of the entry that did not come up for it
+}
+
+func (r request) same(o request) bool {
+	return r.flow == o.flow && r.selects == o.selects && r.rekey == o.rekey
 }
 
 func (e *Engine) flowState(id policy.FlowID) *flowState {
@@ -70,21 +76,38 @@ func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
 			return // it came up meanwhile
 		}
 	}
-	e.want(c, f, request{flow: f.ID, selects: f.Selectors}, func() {
+	if len(state.children) >= maxPairs {
+		c.Out = append(c.Out, door.Unreachable{Flow: f.ID})
+		return
+	}
+	e.want(c, f, request{flow: f.ID, selects: narrowed(f.Selectors, t.Packet)}, func() {
 		emit(c, f.Entry, event.Triggered{Flow: f.ID, Packet: t.Packet})
 	})
+}
+
+// narrowed is what is asked for when a packet of the flow comes: all of the
+// line, but of a range of ports the packet's own, since a proxy identity has one
+// port or all (RFC 2407 4.6.2).
+func narrowed(s flow.Selectors, t flow.Tuple) flow.Selectors {
+	if s.LocalPorts.Lo != s.LocalPorts.Hi && !s.LocalPorts.IsAny() {
+		s.LocalPorts = flow.Ports{Lo: t.SrcPort, Hi: t.SrcPort}
+	}
+	if s.RemotePorts.Lo != s.RemotePorts.Hi && !s.RemotePorts.IsAny() {
+		s.RemotePorts = flow.Ports{Lo: t.DstPort, Hi: t.DstPort}
+	}
+	return s
 }
 
 // want asks for a pair of SAs, over an ISAKMP SA that is up or a new one.
 // begin is called when that starts something new.
 func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) {
-	p := pair{f.Entry.Local, f.Entry.Peers[e.flowState(f.ID).peer%len(f.Entry.Peers)]}
+	p := e.whom(f, r)
 	for _, sa := range e.peer(p).sas {
-		if sa.HasChildNegotiation(r.flow, r.rekey) {
+		if sa.HasChildNegotiation(r.flow, r.selects, r.rekey) {
 			return
 		}
 	}
-	if slices.Contains(e.waiting[p], r) {
+	if slices.ContainsFunc(e.waiting[p], r.same) {
 		return
 	}
 	begin()
@@ -95,6 +118,15 @@ func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) 
 	}
 	e.waiting[p] = append(e.waiting[p], r)
 	e.initiate(c, p)
+}
+
+// whom to ask: a pair is renewed with its own peer, else the entry's peers are
+// tried in turn.
+func (e *Engine) whom(f policy.Flow, r request) pair {
+	if k := e.children[r.rekey]; k != nil {
+		return k.pair()
+	}
+	return pair{f.Entry.Local, f.Entry.Peers[e.flowState(f.ID).peer%len(f.Entry.Peers)]}
 }
 
 // carrier is the ISAKMP SA with the peer that lives longest.
@@ -120,18 +152,41 @@ func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
 	}
 }
 
-// dead fails the flows that waited for an SA that never came up.
+// dead goes on without an SA: the flows that waited for one that never came up
+// try the next peer. Behind a NAT a successor is made at once for the pairs that
+// are left, since it sends the keepalives (RFC 3948 section 4).
 func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
 	p := pair{o.SA.Local.Addr(), o.SA.Remote.Addr()}
-	if o.Failed == nil || o.SA.Role != event.Initiator || e.carrier(c.Now, p) != nil {
+	switch {
+	case e.carrier(c.Now, p) != nil:
+		return
+	case !o.SA.Established.IsZero():
+		if o.SA.NAT.LocalBehind && o.Expired && len(e.peer(p).children) > 0 {
+			e.initiate(c, p)
+		}
+		return
+	case o.SA.Role != event.Initiator:
 		return
 	}
 	queue := e.waiting[p]
 	delete(e.waiting, p)
 	for _, r := range queue {
-		e.flowState(r.flow).peer++
-		e.unreachable(c, r.flow, r.rekey)
+		e.next(c, r)
 	}
+}
+
+// next tries the entry's next peer for a flow, or gives it up.
+func (e *Engine) next(c *ikev1.Context, r request) {
+	f, ok := e.settings.Flow(r.flow)
+	r.tried++
+	if r.rekey == 0 {
+		e.flowState(r.flow).peer++
+		if ok && r.tried < len(f.Entry.Peers) {
+			e.want(c, f, r, func() {})
+			return
+		}
+	}
+	e.unreachable(c, r.flow, r.rekey)
 }
 
 // unreachable gives up a flow, or the renewal of one.
@@ -191,6 +246,9 @@ func (e *Engine) renewal(k *child) time.Time {
 
 // supersede marks the pairs whose traffic k carries now.
 func (e *Engine) supersede(c *ikev1.Context, k *child, rekey sadb.ChildID) {
+	if k.superseded {
+		return // by a pair that came up at the same time: one of the two is renewed
+	}
 	for _, o := range e.flowState(k.Flow).children {
 		if o == k || o.superseded || o.Established.After(k.Established) || !k.Selectors.Covers(o.Selectors) {
 			continue
@@ -235,12 +293,14 @@ func (e *Engine) renew(c *ikev1.Context, k *child) {
 		return
 	}
 	f, ok := e.settings.Flow(k.Flow)
-	if !ok || !f.Selectors.Covers(k.Selectors) || len(f.Entry.Peers) == 0 {
+	if !ok || !f.Selectors.Covers(k.Selectors) || !f.Entry.Serves(k.Local.Addr(), k.Remote.Addr()) {
+		k.soft = time.Time{}
+		e.schedule(k)
 		return // the configuration no longer has it: it ends with its lifetime
 	}
 	k.renewing = true
 	e.schedule(k)
-	e.want(c, f, request{f.ID, k.Selectors, k.ID}, func() {})
+	e.want(c, f, request{flow: f.ID, selects: k.Selectors, rekey: k.ID}, func() {})
 }
 
 // expire acts on the volume limits that the data path watches.
@@ -341,6 +401,11 @@ func (e *Engine) clear(c *ikev1.Context, x door.Clear) {
 // configure changes the settings. What is up stays up.
 func (e *Engine) configure(c *ikev1.Context, s *policy.Settings) {
 	e.settings, c.Settings = s, s
+	for id, f := range e.flows {
+		if _, ok := s.Flow(id); !ok && len(f.children) == 0 {
+			delete(e.flows, id)
+		}
+	}
 }
 
 func emit(c *ikev1.Context, entry *policy.Entry, w event.What) {

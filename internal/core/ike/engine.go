@@ -26,7 +26,9 @@ import (
 )
 
 // What strangers can make the engine remember (RFC 2408 2.5.3 asks for limits
-// against clogging).
+// against clogging). When the room is full the oldest offer makes room whose
+// sender has not yet named our cookie: who floods with forged source addresses
+// never can, and a peer needs but one round trip.
 const (
 	maxHalfOpen       = 512 // SAs that a peer began and has not authenticated
 	maxHalfOpenSource = 16  // of one source address
@@ -45,7 +47,7 @@ type Engine struct {
 	lastJob   uint64
 
 	sas        map[cookies]*ikev1.SA // complete cookie pairs
-	initiating map[isakmp.Cookie]*ikev1.SA
+	initiating map[isakmp.Cookie]*ikev1.SA // SAs that we began, by our cookie
 	offers     map[offerKey]*ikev1.SA // half-open SAs of peers, to know MM1 again
 	half       map[*ikev1.SA]struct{} // of these, the ones not yet authenticated
 	all        map[*ikev1.SA]*deadline
@@ -200,7 +202,7 @@ func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
 	if sa := e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}]; sa != nil {
 		return sa
 	}
-	if sa := e.initiating[h.InitiatorCookie]; sa != nil && sa.Remote.Addr() == d.Remote.Addr() {
+	if sa := e.initiating[h.InitiatorCookie]; sa != nil && sa.Responder.IsZero() && sa.Remote.Addr() == d.Remote.Addr() {
 		// The answer to MM1, or a notification that refuses it. Our own MM1
 		// reflected to us has no responder cookie.
 		if h.Exchange == isakmp.ExchangeInformational || !h.ResponderCookie.IsZero() {
@@ -220,14 +222,13 @@ func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
 		drop(c, d, "an offer with our own cookie")
 		return
 	}
-	total, source := e.halfOpen(d.Remote.Addr())
-	if total >= maxHalfOpen || source >= maxHalfOpenSource {
-		drop(c, d, "too many negotiations are half open; this offer is ignored")
-		return
-	}
 	if !e.settings.HasPeer(d.Local.Addr(), d.Remote.Addr()) {
 		refused(c, d, event.Failed{Phase: 1, Code: event.NoEntry, Reason: "no crypto map entry names the peer " + d.Remote.Addr().String(), LastReceived: "MM1"})
 		c.Out = append(c.Out, ikev1.Refuse(c, h, d, isakmp.NotifyNoProposalChosen))
+		return
+	}
+	if !e.makeRoom(c, d.Remote.Addr()) {
+		drop(c, d, "too many negotiations are half open; this offer is ignored")
 		return
 	}
 	sa, err := ikev1.Respond(c, e.lastConn+1, h, d)
@@ -261,13 +262,38 @@ func (e *Engine) refuse(c *ikev1.Context, h isakmp.Header, d door.Datagram, err 
 	}
 }
 
-func (e *Engine) halfOpen(source netip.Addr) (total, from int) {
+// makeRoom keeps the half-open SAs within their limits, of one source first;
+// false when none of them may be given up.
+func (e *Engine) makeRoom(c *ikev1.Context, source netip.Addr) bool {
+	from := 0
+	var oldest, oldestFrom *ikev1.SA
 	for sa := range e.half {
-		if sa.Remote.Addr() == source {
+		mine := sa.Remote.Addr() == source
+		if mine {
 			from++
 		}
+		if sa.Reached() {
+			continue
+		}
+		if oldest == nil || sa.Conn < oldest.Conn {
+			oldest = sa
+		}
+		if mine && (oldestFrom == nil || sa.Conn < oldestFrom.Conn) {
+			oldestFrom = sa
+		}
 	}
-	return len(e.half), from
+	switch {
+	case from >= maxHalfOpenSource:
+		oldest = oldestFrom
+	case len(e.half) < maxHalfOpen:
+		return true
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.Displace(c)
+	e.after(c, oldest)
+	return true
 }
 
 // adopt enters an SA into the books.
@@ -291,7 +317,7 @@ func (e *Engine) initiate(c *ikev1.Context, p pair) {
 	}
 	e.lastConn++
 	sa := ikev1.Initiate(c, e.lastConn, netip.AddrPortFrom(p.local, portIKE), netip.AddrPortFrom(p.remote, portIKE))
-	e.initiating[sa.Initiator] = sa
+	e.initiating[sa.Initiator] = sa // until it is over: our own offer reflected to us makes no SA
 	e.adopt(sa)
 	e.after(c, sa)
 }
@@ -312,17 +338,9 @@ func (e *Engine) after(c *ikev1.Context, sa *ikev1.SA) {
 	}
 	if !sa.Responder.IsZero() {
 		e.sas[cookies{sa.Initiator, sa.Responder}] = sa
-		if e.initiating[sa.Initiator] == sa {
-			delete(e.initiating, sa.Initiator)
-		}
 	}
 	if sa.Up() {
 		delete(e.half, sa)
-	}
-	if now := (pair{sa.Local.Addr(), sa.Remote.Addr()}); now != d.pair {
-		e.update(d.pair, func(p *peer) { p.drop(sa) })
-		e.update(now, func(p *peer) { p.sas = append(p.sas, sa) })
-		d.pair = now
 	}
 	e.deadlines.set(d, sa.Deadline())
 }

@@ -63,11 +63,21 @@ func (m *memory) keep(k failureKey, e event.Event) {
 	if _, known := m.failures[k]; known {
 		m.order = slices.DeleteFunc(m.order, func(o failureKey) bool { return o == k })
 	} else if len(m.order) >= maxFailures {
-		delete(m.failures, m.order[0])
-		m.order = m.order[1:]
+		m.forgetOne()
 	}
 	m.failures[k] = e
 	m.order = append(m.order, k)
+}
+
+// forgetOne makes room: strangers, who may be made up, go before peers.
+func (m *memory) forgetOne() {
+	i := slices.IndexFunc(m.order, func(k failureKey) bool {
+		f, ok := m.failures[k].What.(event.Failed)
+		return ok && f.Code == event.NoEntry
+	})
+	i = max(i, 0)
+	delete(m.failures, m.order[i])
+	m.order = slices.Delete(m.order, i, i+1)
 }
 
 func (m *memory) drop(gone func(failureKey) bool) {
@@ -81,6 +91,9 @@ func (m *memory) drop(gone func(failureKey) bool) {
 }
 
 func (m *memory) buried(now time.Time, sa *ikev1.SA) {
+	if sa.Role == event.Responder && !sa.Reached() {
+		return // one of a flood, maybe
+	}
 	s := statusOf(now, sa)
 	s.Deleted, s.State = true, "MM_NO_STATE"
 	m.graves = append(m.graves, grave{now, s})

@@ -88,10 +88,12 @@ type PeerDeleted struct {
 // InitialContact: the peer has started anew; what we had with it before is void.
 type InitialContact struct{ SA *SA }
 
-// Dead: the ISAKMP SA is gone. Failed is set when phase 1 never came up.
+// Dead: the ISAKMP SA is gone. Failed is set when phase 1 did not come up by
+// itself, Expired when the lifetime was over.
 type Dead struct {
-	SA     *SA
-	Failed *event.Failed
+	SA      *SA
+	Failed  *event.Failed
+	Expired bool
 }
 
 func (Established) outcome()    {}

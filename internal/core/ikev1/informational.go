@@ -20,22 +20,24 @@ import (
 // One without protection is a hint at most.
 
 // Inform sends one notification under the protection of the SA.
-func (s *SA) Inform(c *Context, n isakmp.Notification) {
-	s.emit(c, event.Notify{Dir: event.Sent, Type: n.Type.String(), Number: uint16(n.Type), Protected: true})
-	s.inform(c, isakmp.Payload{Type: isakmp.PayloadNotify, Body: n.Append(nil)})
+func (s *SA) Inform(c *Context, n isakmp.Notification) { s.informIn(c, &flight{}, n) }
+
+// informIn sends a notification as the answer of f, which duplicates bring again.
+func (s *SA) informIn(c *Context, f *flight, n isakmp.Notification) {
+	s.emit(c, event.Notify{Dir: event.Sent, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
+	s.inform(c, f, isakmp.Payload{Type: isakmp.PayloadNotify, Body: n.Append(nil)})
 }
 
-func (s *SA) inform(c *Context, p isakmp.Payload) {
+func (s *SA) inform(c *Context, f *flight, p isakmp.Payload) {
 	if s.keys.iv == nil {
 		return
 	}
 	id := s.freshID(c)
-	var f flight
 	_, body := isakmp.AppendPayloads(nil, []isakmp.Payload{p})
 	hash := s.hashOver(be32(id), body)
 	h := isakmp.Header{Exchange: isakmp.ExchangeInformational, MessageID: id}
 	payloads := []isakmp.Payload{{Type: isakmp.PayloadHash, Body: hash}, p}
-	if _, err := s.post(c, &f, "INFO", h, payloads, s.keys.phase2IV(s.Policy, id)); err != nil {
+	if _, err := s.post(c, f, "INFO", h, payloads, s.keys.phase2IV(s.Policy, id)); err != nil {
 		s.emit(c, event.Dropped{Reason: err.Error()})
 	}
 }
@@ -53,12 +55,16 @@ func (s *SA) freshID(c *Context) uint32 {
 
 // claim takes a message ID for an authentic message; false when an earlier one used it.
 func (s *SA) claim(id uint32) bool {
-	if _, taken := s.used[id]; taken || id == 0 || len(s.used) >= maxMessageIDs {
+	if _, taken := s.used[id]; taken || id == 0 {
 		return false
 	}
 	s.used[id] = struct{}{}
 	return true
 }
+
+// worn reports whether the SA has seen so many messages that it is to be
+// replaced: message IDs cannot be forgotten while it lives.
+func (s *SA) worn() bool { return len(s.used) >= maxMessageIDs }
 
 // handleInformational takes notifications and deletes.
 func (s *SA) handleInformational(c *Context, m *message) error {
@@ -84,7 +90,7 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 		return err
 	}
 	if s.Established.IsZero() {
-		return malformed("an informational before phase 1 is complete")
+		return s.refusedByPeer(c, m)
 	}
 	if !s.claim(m.header.MessageID) {
 		return malformed("message ID %08x cannot be used", m.header.MessageID)
@@ -103,6 +109,26 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 		}
 	}
 	return nil
+}
+
+// refusedByPeer takes an authentic informational in the place of MM6: the peer
+// has the key, and did not like what it read in MM5.
+func (s *SA) refusedByPeer(c *Context, m *message) error {
+	if s.main.awaits != "MM6" {
+		return malformed("an informational before phase 1 is complete")
+	}
+	for _, body := range m.all(isakmp.PayloadNotify) {
+		n, err := isakmp.ParseNotification(body)
+		if err != nil || !n.Type.IsError() {
+			continue
+		}
+		s.received(c, m)
+		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
+		s.end(c, &event.Failed{Phase: 1, Code: event.PeerRefused, Reason: "the peer answered " + n.Type.String(),
+			LastSent: "MM5", LastReceived: s.main.took, Notified: n.Type.String()})
+		return nil
+	}
+	return malformed("an informational before phase 1 is complete")
 }
 
 // verifyHash compares the HASH payload, which must be the first, in constant time.
@@ -132,7 +158,7 @@ func (s *SA) hint(c *Context, m *message) error {
 		}
 		m.payloads = payloads
 		s.received(c, m)
-		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type)})
+		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol})
 		if s.main.notified == 0 {
 			s.main.notified = n.Type
 			s.emit(c, s.mainFailure(true))
@@ -149,7 +175,7 @@ func (s *SA) takeNotify(c *Context, body []byte) {
 		s.emit(c, event.Dropped{Reason: err.Error()})
 		return
 	}
-	s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protected: true})
+	s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
 	switch {
 	case n.Type == isakmp.NotifyRUThere:
 		// RFC 3706 5.3: answer with the same sequence number, if it is about this SA.
@@ -219,10 +245,21 @@ func (s *SA) Delete(c *Context, reason string) {
 		return
 	}
 	if s.Up() {
-		d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPIs: [][]byte{s.spi()}}
-		s.inform(c, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+		s.informDelete(c)
 	}
 	s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: reason})
+	s.end(c, nil)
+}
+
+// informDelete tells the peer that this ISAKMP SA is over.
+func (s *SA) informDelete(c *Context) {
+	d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPIs: [][]byte{s.spi()}}
+	s.inform(c, &flight{}, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+}
+
+// Displace ends a negotiation nobody has stood up for, to make room.
+func (s *SA) Displace(c *Context) {
+	s.emit(c, event.Dropped{Reason: "too many negotiations are half open; the oldest is given up"})
 	s.end(c, nil)
 }
 
@@ -238,7 +275,7 @@ func (s *SA) DeleteChild(c *Context, spi uint32) {
 		return
 	}
 	d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPIs: [][]byte{be32(spi)}}
-	s.inform(c, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+	s.inform(c, &flight{}, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
 }
 
 // lifetimeData are the attributes of a RESPONDER-LIFETIME notification.

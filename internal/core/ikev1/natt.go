@@ -65,5 +65,11 @@ func (s *SA) float() {
 	}
 }
 
-// moveTo follows the peer to the address an accepted message came from.
-func (s *SA) moveTo(m *message) { s.Local, s.Remote = m.local, m.remote }
+// moveTo follows the peer to the ports an accepted message came from and went
+// to, when there is a NAT to change them. The addresses stay: Handle takes
+// nothing from elsewhere, and a crypto map entry names its peer by address.
+func (s *SA) moveTo(m *message) {
+	if s.Encap() {
+		s.Local, s.Remote = m.local, m.remote
+	}
+}

@@ -3,6 +3,7 @@ package ikev1
 import (
 	"bytes"
 	"crypto/subtle"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -72,6 +73,7 @@ func Initiate(c *Context, conn int, local, remote netip.AddrPort) *SA {
 		return s
 	}
 	s.main.key, s.main.offers = key, c.Settings.Usable()
+	s.main.offers = s.main.offers[:min(len(s.main.offers), maxOffers)]
 	if len(s.main.offers) == 0 {
 		code := event.NoPolicy
 		if len(c.Settings.Policies) > 0 {
@@ -116,9 +118,6 @@ func (s *SA) handleMain(c *Context, m *message) error {
 			return nil
 		}
 		return malformed("main mode is computing")
-	}
-	if s.Established.IsZero() && m.remote.Addr() != s.Remote.Addr() {
-		return malformed("main mode from %s, expected from %s", m.remote, s.Remote.Addr())
 	}
 	for _, row := range mainSteps() {
 		if row.role == s.Role && row.awaits == x.awaits {
@@ -165,6 +164,17 @@ func (s *SA) refuseMain(c *Context, m *message, row mainStep, err error) {
 	if !row.sealed {
 		return
 	}
+	if r := refusal(err); r.Authentic {
+		// The peer has the key: it can read why, and its word ends the negotiation.
+		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastSent: s.main.flight.sent.Name, LastReceived: m.name}
+		s.keys.iv = m.nextIV
+		s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(), Type: r.Notify})
+		if s.Role == event.Initiator {
+			s.informDelete(c)
+		}
+		s.end(c, &f)
+		return
+	}
 	s.main.garbled++
 	if s.main.garbled > 1 {
 		return
@@ -176,12 +186,23 @@ func (s *SA) refuseMain(c *Context, m *message, row mainStep, err error) {
 	}
 }
 
-// take accepts a message: the state moves from here on.
+// take accepts a message: the state moves from here on. What was sent before is
+// answered, so a duplicate brings nothing until the next message is made.
 func (s *SA) take(c *Context, m *message) {
-	s.main.took = m.name
-	s.main.flight.received = m.raw
-	s.main.flight.disarm()
+	s.main.took, s.main.notified = m.name, 0
+	s.main.flight = flight{sent: s.main.flight.sent, received: m.raw}
 	s.received(c, m)
+}
+
+// untake goes back to before a message was taken: its public value was found to
+// be no value of the group, and anybody may have sent it.
+func (s *SA) untake(c *Context, m *message, before mainMode, r crypt.Result) {
+	if s.Role == event.Responder {
+		s.main.private.Wipe()
+	}
+	*s.main = before
+	s.state = "MM_SA_SETUP"
+	s.emit(c, event.Dropped{Reason: m.name + ": " + r.Err.Error(), Cause: event.BadMessage})
 }
 
 // initPolicyAgreed takes MM2: the responder chose one of our policies.
@@ -271,7 +292,7 @@ func (s *SA) initKeyExchange(c *Context, m *message) error {
 	if err := s.detectNAT(c, m); err != nil {
 		return err
 	}
-	x := s.main
+	x, before := s.main, *s.main
 	x.gxr, x.nr, x.busy = ke, nonce, true
 	s.take(c, m)
 	s.emitNAT(c)
@@ -279,7 +300,7 @@ func (s *SA) initKeyExchange(c *Context, m *message) error {
 	c.compute(s, crypt.SharedJob(x.private, ke), func(c *Context, r crypt.Result) {
 		x.busy = false
 		if r.Err != nil {
-			s.end(c, &event.Failed{Phase: 1, Code: event.Malformed, Reason: "MM4: " + r.Err.Error(), LastSent: "MM3", LastReceived: "MM4"})
+			s.untake(c, m, before, r)
 			return
 		}
 		s.makeSKEYID(r.Shared)
@@ -346,6 +367,10 @@ func (s *SA) verifyAuth(m *message, peerPublic, ownPublic []byte, peerCookie, ow
 	want := authHash(s.Policy, s.keys.skeyid, peerPublic, ownPublic, peerCookie, ownCookie, s.main.saBody, idBody)
 	if subtle.ConstantTimeCompare(hash, want) != 1 {
 		return &Refusal{Code: event.WrongKey, Reason: m.name + ": the hash does not prove the pre-shared key"}
+	}
+	if a, ok := id.Address(); ok && a != s.Remote.Addr() && !s.NAT.PeerBehind {
+		return &Refusal{Code: event.BadIdentity, Notify: isakmp.NotifyInvalidIDInformation, Authentic: true,
+			Reason: fmt.Sprintf("%s: the peer %s calls itself %s", m.name, s.Remote.Addr(), a)}
 	}
 	s.Identity = id.String()
 	return nil
@@ -435,8 +460,8 @@ func (s *SA) Accept(c *Context) {
 	s.move(c, "IKE_R_MM2", "MM_SA_SETUP")
 }
 
-// respKeyExchange takes MM3; MM4 leaves as soon as our public value is there,
-// the shared secret is computed meanwhile.
+// respKeyExchange takes MM3; MM4 leaves when the shared secret is there, so that
+// a public value which is none gets no answer and costs the initiator nothing.
 func (s *SA) respKeyExchange(c *Context, m *message) error {
 	ke, nonce, err := s.readKeyExchange(m)
 	if err != nil {
@@ -445,24 +470,24 @@ func (s *SA) respKeyExchange(c *Context, m *message) error {
 	if err := s.detectNAT(c, m); err != nil {
 		return err
 	}
-	x := s.main
+	x, before := s.main, *s.main
 	x.gxi, x.ni, x.nr = ke, nonce, c.octets(nonceOctets)
 	s.moveTo(m)
 	s.take(c, m)
 	s.emitNAT(c)
 	s.move(c, "IKE_R_MM3", "MM_SA_SETUP")
 	s.makeKeys(c, func(c *Context, public []byte) {
-		x.gxr, x.awaits, x.busy = public, "MM5", true
-		s.sendMain(c, "MM4", s.keyExchange(c, public, x.nr), nil)
-		s.move(c, "IKE_R_MM4", "MM_KEY_EXCH")
+		x.gxr, x.busy = public, true
 		c.compute(s, crypt.SharedJob(x.private, ke), func(c *Context, r crypt.Result) {
 			x.busy = false
 			if r.Err != nil {
-				s.end(c, &event.Failed{Phase: 1, Code: event.Malformed, Reason: "MM3: " + r.Err.Error(), LastSent: "MM4", LastReceived: "MM3"})
+				s.untake(c, m, before, r)
 				return
 			}
 			s.makeSKEYID(r.Shared)
-			s.replay(c)
+			x.awaits = "MM5"
+			s.sendMain(c, "MM4", s.keyExchange(c, public, x.nr), nil)
+			s.move(c, "IKE_R_MM4", "MM_KEY_EXCH")
 		})
 	})
 	return nil

@@ -15,6 +15,10 @@ import (
 // 2409 section 5, and half of the largest PRF's key.
 const nonceOctets = 32
 
+// maxOffers is how many transforms one proposal can hold (RFC 2408 3.5: one
+// octet counts them).
+const maxOffers = 255
+
 // newPrivate draws octets until they make a private value of the group. A
 // single try fails with negligible probability for every group.
 func newPrivate(c *Context, g suite.Group) (crypt.Private, error) {
@@ -175,7 +179,11 @@ func chosenPolicy(body []byte, offered []policy.ISAKMP) (policy.ISAKMP, error) {
 	if len(sa.Proposals) != 1 || len(sa.Proposals[0].Transforms) != 1 {
 		return policy.ISAKMP{}, malformed("MM2 does not choose exactly one transform")
 	}
-	got, err := readPolicy(sa.Proposals[0].Transforms[0])
+	t := sa.Proposals[0].Transforms[0]
+	if sa.Proposals[0].Protocol != isakmp.ProtocolISAKMP || t.ID != isakmp.KeyIKE {
+		return policy.ISAKMP{}, malformed("MM2 chooses %s, transform %d, which was not offered", isakmp.ProtocolName(sa.Proposals[0].Protocol), t.ID)
+	}
+	got, err := readPolicy(t)
 	if err != nil {
 		return policy.ISAKMP{}, malformed("MM2: %v", err)
 	}

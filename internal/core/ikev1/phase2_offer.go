@@ -2,6 +2,8 @@ package ikev1
 
 import (
 	"fmt"
+	"net/netip"
+	"time"
 
 	"culvert/internal/core/event"
 	"culvert/internal/core/flow"
@@ -82,7 +84,7 @@ type offer struct {
 // readSets flattens the proposals of a phase 2 SA payload, in order. Several
 // proposals with the same number belong together (RFC 2407 4.2): a bundle,
 // which is not built, so they become one offer that matches nothing.
-func readSets(sa isakmp.SA) []offer {
+func readSets(sa isakmp.SA, encap bool) []offer {
 	numbers := map[uint8]int{}
 	for _, p := range sa.Proposals {
 		numbers[p.Number]++
@@ -92,6 +94,10 @@ func readSets(sa isakmp.SA) []offer {
 		for _, t := range p.Transforms {
 			o := offer{proposal: p, transform: t}
 			o.Proposal = readSet(p, t)
+			if o.Encap == "" {
+				// RFC 2407 4.5: host dependent when not told. There is one mode here.
+				o.Encap = wordsOf(encapsulation(suite.Tunnel, encap))
+			}
 			if numbers[p.Number] > 1 && o.Unknown == "" {
 				o.Unknown = "a bundle of protocols"
 			}
@@ -126,7 +132,6 @@ func readSet(p isakmp.Proposal, t isakmp.Transform) event.Proposal {
 func readSetAttributes(o *event.Proposal, attrs []isakmp.Attribute) (err error) {
 	seen := map[uint16]bool{}
 	var bits uint64
-	o.Encap = "tunnel"
 	for _, a := range attrs {
 		n, ok := a.Uint()
 		life := a.Type == isakmp.Phase2LifeType || a.Type == isakmp.Phase2LifeDuration
@@ -189,10 +194,23 @@ func proposals(offers []offer) []event.Proposal {
 	return out
 }
 
-// identity is a proxy identity (RFC 2407 4.6.2). A range of ports cannot be
-// said there: only one port or all.
-func identity(prefix func() isakmp.Identification, proto uint8, ports flow.Ports) isakmp.Identification {
-	id := prefix()
+// assumed is the lifetime of an offer, with what RFC 2407 4.5 says of one that
+// tells none: "the default value shall be assumed to be 28800 seconds (8 hours)".
+func (o *offer) assumed() policy.Lifetime {
+	l := o.Lifetime
+	if l.Time == 0 {
+		l.Time = 28800 * time.Second
+	}
+	return l
+}
+
+// identity is a proxy identity (RFC 2407 4.6.2): of a host its address, else
+// the subnet. A range of ports cannot be said there: only one port or all.
+func identity(p netip.Prefix, proto uint8, ports flow.Ports) isakmp.Identification {
+	id := isakmp.IDSubnet(p)
+	if p.IsSingleIP() {
+		id = isakmp.IDAddress(p.Addr())
+	}
 	id.Protocol = proto
 	if !ports.IsAny() {
 		id.Port = ports.Lo
@@ -200,13 +218,9 @@ func identity(prefix func() isakmp.Identification, proto uint8, ports flow.Ports
 	return id
 }
 
-// proxies are IDci and IDcr for our selectors; the initiator's side comes first.
-func proxies(s flow.Selectors, initiator bool) []isakmp.Payload {
-	local := identity(func() isakmp.Identification { return isakmp.IDSubnet(s.Local) }, s.Proto, s.LocalPorts)
-	remote := identity(func() isakmp.Identification { return isakmp.IDSubnet(s.Remote) }, s.Proto, s.RemotePorts)
-	if !initiator {
-		local, remote = remote, local
-	}
+// proxies are IDci and IDcr for our selectors, as the initiator.
+func proxies(s flow.Selectors) []isakmp.Payload {
+	local, remote := identity(s.Local, s.Proto, s.LocalPorts), identity(s.Remote, s.Proto, s.RemotePorts)
 	return []isakmp.Payload{{Type: isakmp.PayloadID, Body: local.Append(nil)}, {Type: isakmp.PayloadID, Body: remote.Append(nil)}}
 }
 

@@ -42,6 +42,7 @@ type quickMode struct {
 	iv      []byte // of the next message
 	private crypt.Private
 	public  []byte
+	ids     []isakmp.Payload // IDci and IDcr of the peer, which QM2 returns as they came
 }
 
 // StartQuick begins quick mode for a flow: QM1 leaves, after its key pair is
@@ -52,15 +53,15 @@ func (s *SA) StartQuick(c *Context, f policy.Flow, selects flow.Selectors, rekey
 		sets: c.Settings.UsableSets(f.Entry), ni: c.octets(nonceOctets), spi: c.NewSPI(), ends: c.Now.Add(negotiationTime),
 	}
 	q.child = &sadb.Child{ID: c.NewChild()}
-	s.quick[q.id] = q
 	if len(q.sets) == 0 {
 		s.failQuick(c, q, event.Failed{Code: event.LegacyOnly, Reason: "no transform set that may be offered"})
 		return
 	}
-	if len(s.quick) > maxExchanges {
+	if s.full() {
 		s.failQuick(c, q, event.Failed{Code: event.Expired, Reason: "too many quick modes at once"})
 		return
 	}
+	s.quick[q.id] = q
 	q.iv = s.keys.phase2IV(s.Policy, q.id)
 	if q.pfs == suite.NoGroup {
 		s.sendQM1(c, q)
@@ -93,7 +94,7 @@ func (s *SA) quickKeys(c *Context, q *quickMode, then func(*Context)) {
 // sendQM1 sends HDR*, HASH(1), SA, Ni [, KE], IDci, IDcr.
 func (s *SA) sendQM1(c *Context, q *quickMode) {
 	sa := offerSets(q.sets, q.pfs, q.flow.Entry.Lifetime, s.Encap(), q.spi)
-	p := s.quickBody(q, sa, q.ni, proxies(q.selects, true))
+	p := s.quickBody(q, sa, q.ni, proxies(q.selects))
 	q.awaits = "QM2"
 	q.flight.arm(c.Now)
 	s.move(c, "IKE_QM_I_QM1", "QM_IDLE")
@@ -170,14 +171,14 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 	// From here on the message is the peer's own: what is wrong in it ends the exchange.
 	s.moveTo(m)
 	s.received(c, m)
-	q.flight.disarm()
-	q.flight.received = m.raw
+	q.flight = flight{sent: q.flight.sent, received: m.raw}
 	q.iv, q.awaits = m.nextIV, ""
 	ke, err := s.readQM2(c, m, q)
 	if err != nil {
 		r := refusal(err)
+		s.refuseQM2(c, q)
 		s.failQuick(c, q, event.Failed{Code: r.Code, Reason: r.Reason, LastSent: "QM1", LastReceived: "QM2"})
-		return err
+		return nil
 	}
 	s.quickShared(c, q, ke, func(c *Context, shared crypt.Secret) {
 		s.makeChild(c, q, shared)
@@ -189,6 +190,13 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 		s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
 	})
 	return nil
+}
+
+// refuseQM2 tells the peer that its answer makes no SA: it has its half of the
+// pair installed, and would wait for QM3.
+func (s *SA) refuseQM2(c *Context, q *quickMode) {
+	n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPI: be32(q.spi), Type: isakmp.NotifyPayloadMalformed}
+	s.informIn(c, &q.flight, n)
 }
 
 // sendQM3 sends HDR*, HASH(3) = prf(SKEYID_a, 0 | M-ID | Ni_b | Nr_b).
@@ -216,7 +224,7 @@ func (s *SA) readQM2(c *Context, m *message, q *quickMode) (ke []byte, err error
 	if err != nil {
 		return nil, err
 	}
-	offers := readSets(sa)
+	offers := readSets(sa, s.Encap())
 	if len(offers) != 1 {
 		return nil, malformed("QM2 chooses %d transforms, expected one", len(offers))
 	}
@@ -305,6 +313,7 @@ func (s *SA) quickShared(c *Context, q *quickMode, ke []byte, then func(*Context
 			return
 		}
 		if r.Err != nil {
+			s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, Type: isakmp.NotifyInvalidKeyInformation})
 			s.failQuick(c, q, event.Failed{Code: event.Malformed, Reason: r.Err.Error()})
 			return
 		}
@@ -342,7 +351,7 @@ func (s *SA) respQM1(c *Context, m *message) error {
 	if _, taken := s.used[id]; taken {
 		return malformed("quick mode %08x was seen before", id)
 	}
-	if len(s.quick) >= maxExchanges {
+	if s.full() {
 		return malformed("%d quick modes are under way already", len(s.quick))
 	}
 	if err := s.readQuick(m, s.keys.phase2IV(s.Policy, id), be32(id)); err != nil {
@@ -384,10 +393,10 @@ func (s *SA) refuseQM1(c *Context, m *message, q *quickMode, err error) {
 	if body, ok := m.first(isakmp.PayloadSA); ok {
 		if sa, err := isakmp.ParseSA(body); err == nil {
 			n.SPI = sa.Proposals[0].SPI
-			f.ProposalOffers = proposals(readSets(sa))
+			f.ProposalOffers = proposals(readSets(sa, s.Encap()))
 		}
 	}
-	s.Inform(c, n)
+	s.informIn(c, &q.flight, n)
 	s.failQuick(c, q, f)
 }
 
@@ -410,7 +419,7 @@ func (s *SA) chooseChild(c *Context, m *message, q *quickMode) (chosen offer, ke
 	if err := s.chooseFlow(c, m, q); err != nil {
 		return chosen, nil, err
 	}
-	if chosen, err = s.chooseSet(c, q, readSets(sa)); err != nil {
+	if chosen, err = s.chooseSet(c, q, readSets(sa, s.Encap())); err != nil {
 		return chosen, nil, err
 	}
 	q.pfs = chosen.Group
@@ -428,6 +437,7 @@ func (s *SA) chooseFlow(c *Context, m *message, q *quickMode) error {
 		q.selects, err = hosts(s)
 	case 2:
 		q.selects, err = readProxies(ids)
+		q.ids = []isakmp.Payload{{Type: isakmp.PayloadID, Body: ids[0]}, {Type: isakmp.PayloadID, Body: ids[1]}}
 	default:
 		err = malformed("QM1 has %d proxy identities, expected two", len(ids))
 	}
@@ -464,7 +474,7 @@ func (s *SA) chooseSet(c *Context, q *quickMode, offers []offer) (offer, error) 
 			s.emit(c, event.ProposalCheck{Offer: offers[i].Proposal, Against: set, Mismatch: why})
 			if why == "" {
 				q.child.Set = set
-				q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(offers[i].Lifetime)
+				q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(offers[i].assumed())
 				q.child.Out.SPI = binary.BigEndian.Uint32(offers[i].proposal.SPI)
 				return offers[i], nil
 			}
@@ -487,7 +497,7 @@ func (s *SA) sendQM2(c *Context, q *quickMode, chosen offer, shared crypt.Secret
 	c.childUp(ChildUp{SA: s, Child: q.child, In: true})
 	p := chosen.proposal
 	p.SPI, p.Transforms = be32(q.spi), []isakmp.Transform{chosen.transform}
-	body := s.quickBody(q, isakmp.NewSA(p), q.nr, proxies(q.selects, false))
+	body := s.quickBody(q, isakmp.NewSA(p), q.nr, q.ids)
 	if own := q.flow.Entry.Lifetime; shorter(own, chosen.Lifetime) {
 		n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPI: be32(q.spi),
 			Type: isakmp.NotifyResponderLifetime, Data: lifetimeData(q.child.Lifetime)}
@@ -521,33 +531,49 @@ func (s *SA) respQM3(c *Context, m *message, q *quickMode) error {
 	return nil
 }
 
-// quickRefused ends the exchange that an authentic error notification is about:
-// the one whose SPI it names, or the only one that waits.
+// quickRefused ends the exchange that an authentic error notification is about.
 func (s *SA) quickRefused(c *Context, n isakmp.Notification) {
-	var waiting []*quickMode
-	for _, id := range sortedIDs(s.quick) {
-		q := s.quick[id]
-		if q.done || q.role != event.Initiator {
-			continue
-		}
-		if bytes.Equal(n.SPI, be32(q.spi)) {
-			waiting = []*quickMode{q}
-			break
-		}
-		waiting = append(waiting, q)
-	}
-	if len(waiting) != 1 {
+	q := s.meant(n.SPI)
+	if q == nil {
 		return
 	}
 	f := event.Failed{Code: event.PeerRefused, Notified: n.Type.String(), Reason: "the peer answered " + n.Type.String(),
-		LastSent: "QM1", Offered: waiting[0].selects}
+		LastSent: q.flight.sent.Name, Offered: q.selects}
+	if q.role == event.Responder {
+		f.LastReceived = "QM1"
+	}
 	switch n.Type {
 	case isakmp.NotifyNoProposalChosen:
 		f.Code = event.NoTransformSet
 	case isakmp.NotifyInvalidIDInformation:
 		f.Code = event.NoProxy
 	}
-	s.failQuick(c, waiting[0], f)
+	s.failQuick(c, q, f)
+}
+
+// meant finds the exchange under way that a notification names by an SPI: ours,
+// as we offered it, or the peer's own when it is the initiator. Implementations
+// that name none mean the only exchange we began.
+func (s *SA) meant(spi []byte) *quickMode {
+	var began []*quickMode
+	for _, id := range sortedIDs(s.quick) {
+		q := s.quick[id]
+		switch {
+		case q.done:
+		case q.role == event.Responder:
+			if bytes.Equal(spi, be32(q.child.Out.SPI)) {
+				return q
+			}
+		case bytes.Equal(spi, be32(q.spi)):
+			return q
+		default:
+			began = append(began, q)
+		}
+	}
+	if len(began) == 1 {
+		return began[0]
+	}
+	return nil
 }
 
 // failQuick ends an exchange without an SA.

@@ -9,6 +9,7 @@ import (
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -16,7 +17,8 @@ import (
 
 // The bounds of one ISAKMP SA.
 const (
-	maxExchanges    = 64               // quick modes under way
+	maxExchanges    = 256              // quick modes under way
+	maxRemembered   = 4 * maxExchanges // quick modes under way or just finished
 	maxMessageIDs   = 1 << 16          // message IDs remembered against replay
 	negotiationTime = 45 * time.Second // a responder waits no longer for the next message
 	keepaliveEvery  = 20 * time.Second // RFC 3948 section 4
@@ -65,6 +67,10 @@ func (s *SA) Up() bool { return !s.Established.IsZero() && !s.dead }
 
 // Started is when the negotiation began.
 func (s *SA) Started() time.Time { return s.started }
+
+// Reached reports whether the peer has shown that our messages reach it: it has
+// named our cookie (RFC 2408 2.5.3). Before, MM1 may come from anybody.
+func (s *SA) Reached() bool { return s.main == nil || s.main.took != "MM1" }
 
 // Dead reports whether the SA is over.
 func (s *SA) Dead() bool { return s.dead }
@@ -137,6 +143,10 @@ func (s *SA) Handle(c *Context, h isakmp.Header, d door.Datagram) {
 	if s.dead {
 		return
 	}
+	if d.Remote.Addr() != s.Remote.Addr() || d.Local.Addr() != s.Local.Addr() {
+		s.emit(c, event.Dropped{Reason: "IKE message from " + d.Remote.Addr().String() + " with the cookies of " + s.Remote.Addr().String()})
+		return
+	}
 	m := &message{raw: append([]byte(nil), d.Payload...), header: h, local: d.Local, remote: d.Remote}
 	m.sealed = h.Flags&isakmp.FlagEncryption != 0
 	var err error
@@ -152,6 +162,9 @@ func (s *SA) Handle(c *Context, h isakmp.Header, d door.Datagram) {
 	}
 	if err != nil {
 		s.emit(c, event.Dropped{Reason: err.Error()})
+	}
+	if s.worn() {
+		s.Delete(c, "too many messages on one SA")
 	}
 }
 
@@ -235,7 +248,7 @@ func (s *SA) end(c *Context, failed *event.Failed) {
 	if s.main != nil {
 		s.main.private.Wipe()
 	}
-	c.done(Dead{SA: s, Failed: failed})
+	c.done(Dead{SA: s, Failed: failed, Expired: !s.Expires.IsZero() && !c.Now.Before(s.Expires)})
 }
 
 // open decrypts a message with iv and splits it into payloads.
@@ -340,11 +353,22 @@ func refusal(err error) *Refusal {
 }
 
 // HasChildNegotiation reports whether a quick mode for the flow is under way.
-func (s *SA) HasChildNegotiation(f policy.FlowID, rekey sadb.ChildID) bool {
+func (s *SA) HasChildNegotiation(f policy.FlowID, selects flow.Selectors, rekey sadb.ChildID) bool {
 	for _, q := range s.quick {
-		if !q.done && q.flow.ID == f && q.role == event.Initiator && q.rekey == rekey {
+		if !q.done && q.flow.ID == f && q.role == event.Initiator && q.selects == selects && q.rekey == rekey {
 			return true
 		}
 	}
 	return false
+}
+
+// full reports whether the SA has no room for another quick mode.
+func (s *SA) full() bool {
+	n := 0
+	for _, q := range s.quick {
+		if !q.done {
+			n++
+		}
+	}
+	return n >= maxExchanges || len(s.quick) >= maxRemembered
 }
