@@ -96,6 +96,10 @@ func (c *canvas) text() string {
 	return strings.Join(lines, "\n")
 }
 
+// glue is a blank at which wrap does not break. Text from elsewhere has none:
+// safe escapes it.
+const glue = "\x00"
+
 // wrap breaks text at blanks into lines of at most n columns; a longer word is cut.
 func wrap(text string, n int) []string {
 	var out []string
@@ -114,7 +118,11 @@ func wrap(text string, n int) []string {
 		}
 		now, have = now+word, have+size
 	}
-	return append(out, now)
+	out = append(out, now)
+	for i := range out {
+		out[i] = strings.ReplaceAll(out[i], glue, " ")
+	}
+	return out
 }
 
 // clip shortens text to n columns.

@@ -239,6 +239,9 @@ func (d *drawing) block(at side, text string, s style, more ...string) [][]span 
 	return out
 }
 
+// maxGlued is the longest payload, in columns, that is kept on one line.
+const maxGlued = 50
+
 // payloads words a message's payloads: "SA (2 transforms), VID ×3 (DPD), NAT-D ×2".
 func payloads(all []event.Payload) string {
 	type group struct {
@@ -265,6 +268,9 @@ func payloads(all []event.Payload) string {
 		}
 		if len(g.details) > 0 {
 			w += " (" + strings.Join(g.details, ", ") + ")"
+		}
+		if utf8.RuneCountInString(w) <= maxGlued {
+			w = strings.ReplaceAll(w, " ", glue)
 		}
 		words = append(words, w)
 	}
