@@ -242,6 +242,20 @@ func (p *Path) Failed(id policy.FlowID) {
 	p.out.discard(id)
 }
 
+// Reconfigured says that sadb.DB.SetPolicy was called: what waits for a flow
+// that the policy has no more is dropped and counted.
+func (p *Path) Reconfigured() {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	s := p.db.Snapshot()
+	for id := range p.out.waiting.flows {
+		if s.Flow(id) == nil {
+			p.out.discard(id)
+			delete(p.out.waiting.flows, id)
+		}
+	}
+}
+
 // discard drops what waits for a flow. The caller holds the mutex.
 func (o *outbound) discard(id policy.FlowID) {
 	q := o.waiting.flows[id]

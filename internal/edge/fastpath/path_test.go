@@ -214,6 +214,29 @@ func TestFailedDropsWhatWaits(t *testing.T) {
 	a.path.Installed(policy.FlowID{Map: "NONE"})
 }
 
+// What waits for a flow that an operator removed is not kept for ever, and never
+// goes out by another flow's SA.
+func TestReconfiguredDropsWhatHasNoFlow(t *testing.T) {
+	a, _ := twoSites(t)
+	a.tun.in <- [][]byte{fromA(0), fromA(1)}
+	until(t, "both wait", func() bool { return a.path.Waiting(theID) == 2 })
+	a.path.Reconfigured()
+	if n := a.path.Waiting(theID); n != 2 {
+		t.Fatalf("the same policy: %d wait", n)
+	}
+	a.db.SetPolicy(nil)
+	a.path.Reconfigured()
+	if n := a.path.Waiting(theID); n != 0 || a.dropped(NoSA) != 2 {
+		t.Errorf("%d wait, %d dropped", n, a.dropped(NoSA))
+	}
+	a.db.SetPolicy(lineTo(siteA, siteB))
+	ca, _ := pairOf(gcm, 1, false)
+	a.install(ca)
+	if n := len(a.raw.packets()); n != 0 {
+		t.Errorf("%d packets of the old policy left", n)
+	}
+}
+
 func TestNothingLeavesInClear(t *testing.T) {
 	a, b := twoSites(t)
 	ca, cb := pairOf(gcm, 1, false)
