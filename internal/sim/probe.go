@@ -42,6 +42,9 @@ func (w *World) Probe(from, to *Host, f policy.Flow) error {
 		return fmt.Errorf("the interface ACL of %s drops %s", to.Name, outer)
 	}
 	spi, _, _ := esp.Header(packet)
+	if err := w.passes(sa, to); err != nil {
+		return err
+	}
 	in := to.DB.Snapshot().Inbound(spi)
 	if in == nil {
 		return fmt.Errorf("%s does not know SPI %#08x", to.Name, spi)
@@ -66,6 +69,25 @@ func outer(sa *sadb.Out) flow.Tuple {
 		t.Proto, t.SrcPort, t.DstPort = flow.UDP, sa.Child.Local.Port(), sa.Remote().Port()
 	}
 	return t
+}
+
+// passes reports whether an SA's packets get from end to end: a NAT lets through
+// what travels in UDP, to where the other end can be reached.
+func (w *World) passes(sa *sadb.Out, to *Host) error {
+	k, target := sa.Child, sa.Remote()
+	if !k.Encap {
+		for _, n := range w.nats {
+			if n.Inside == k.Local.Addr() || n.Outside == k.Remote.Addr() {
+				return errors.New("a NAT is in the way of ESP without UDP")
+			}
+		}
+	} else {
+		w.leave(k.Local)
+	}
+	if got, _ := w.arrive(target); got != to {
+		return fmt.Errorf("ESP to %s does not reach %s", target, to.Name)
+	}
+	return nil
 }
 
 // inside is an address of a prefix that is not its first, when it has others.

@@ -38,6 +38,7 @@ type World struct {
 	// Sniff sees every datagram sent, before Link decides.
 	Sniff func(from *Host, d door.Send)
 
+	nats  []*NAT
 	rng   *rand.ChaCha8
 	queue arrivals
 	sent  int
@@ -171,14 +172,15 @@ func (w *World) send(from *Host, d door.Send) {
 	}
 	n := w.sent
 	w.sent++
-	to := w.host(d.Remote.Addr())
+	source := w.leave(d.Local)
+	to, local := w.arrive(d.Remote)
 	if to == nil || d.Raw || !to.admits(flow.Tuple{
-		Src: d.Local.Addr(), Dst: d.Remote.Addr(), Proto: flow.UDP, SrcPort: d.Local.Port(), DstPort: d.Remote.Port(),
+		Src: source.Addr(), Dst: local.Addr(), Proto: flow.UDP, SrcPort: source.Port(), DstPort: local.Port(),
 	}) {
 		return
 	}
 	for _, delay := range w.Link(n, d) {
-		w.push(w.Now.Add(delay), to, door.Datagram{Local: d.Remote, Remote: d.Local, Payload: append([]byte(nil), d.Payload...)})
+		w.push(w.Now.Add(delay), to, door.Datagram{Local: local, Remote: source, Payload: append([]byte(nil), d.Payload...)})
 	}
 }
 

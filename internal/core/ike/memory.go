@@ -111,6 +111,30 @@ func (e *Engine) Failures() []event.Event {
 	return out
 }
 
+// Load is what an engine holds, in numbers. Idle and without SAs all are zero.
+type Load struct {
+	ISAKMP   int // ISAKMP SAs, in whatever state
+	HalfOpen int // of these, begun by peers who have not authenticated
+	Children int // IPsec SA pairs
+	SPIs     int // inbound SPIs in use or promised
+	Jobs     int // computations under way
+	Waiting  int // flows that wait for phase 1
+	Offers   int // first messages that would be known again
+	Peers    int // peers with any SA
+}
+
+// Load counts what the engine holds.
+func (e *Engine) Load() Load {
+	l := Load{
+		ISAKMP: len(e.all), HalfOpen: len(e.half), Children: len(e.children), SPIs: len(e.spis), Jobs: len(e.jobs),
+		Offers: len(e.offers), Peers: len(e.peers),
+	}
+	for _, q := range e.waiting {
+		l.Waiting += len(q)
+	}
+	return l
+}
+
 // ISAKMP lists the ISAKMP SAs by conn-id, and those that ended a moment ago.
 func (e *Engine) ISAKMP(now time.Time) []status.ISAKMP {
 	var out []status.ISAKMP
