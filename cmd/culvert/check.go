@@ -5,4 +5,3 @@ import (
 )
 
 func checkCommand() *cobra.Command { return &cobra.Command{Use: "check"} }
-func labCommand() *cobra.Command { return &cobra.Command{Use: "lab"} }
