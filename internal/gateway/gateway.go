@@ -110,20 +110,24 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if path == "" {
 		path = control.DefaultPath(g.hostname)
 	}
-	server, err := control.Listen(path)
+	claim, err := control.Take(path)
 	if err != nil {
 		return err
 	}
+	if g.keylog, err = openKeyLog(g.options.KeyLog); err != nil {
+		return errors.Join(err, claim.Release())
+	}
 	if err := g.open(); err != nil {
 		g.closeSockets()
-		return errors.Join(err, server.Close())
+		return errors.Join(err, claim.Release())
 	}
-	if g.keylog, err = openKeyLog(g.options.KeyLog); err != nil {
+	server, err := claim.Listen()
+	if err != nil {
 		g.closeSockets()
 		g.path.Close()
-		return errors.Join(err, server.Close())
+		return err
 	}
-	g.journal.say("%%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is ON")
+	g.journal.say("%%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is ON; control socket %s", server.Path())
 	return g.serve(ctx, server)
 }
 

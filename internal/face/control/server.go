@@ -35,11 +35,11 @@ type Server struct {
 // Listen makes the socket at path. The error wraps ErrRunning when another
 // gateway has it. The caller has to Serve or to Close.
 func Listen(path string) (*Server, error) {
-	l, lock, err := listen(path)
+	c, err := Take(path)
 	if err != nil {
 		return nil, err
 	}
-	return &Server{l, lock, make(chan struct{}, maxClients)}, nil
+	return c.Listen()
 }
 
 // Path is the socket's path.

@@ -26,25 +26,44 @@ const probeTime = time.Second
 // ErrRunning is returned by Listen when another gateway has the socket.
 var ErrRunning = errors.New("another gateway is running")
 
-// listen makes the socket at path, and the lock beside it. A file that is there
-// already goes only if it is a socket nobody listens on.
-func listen(path string) (*net.UnixListener, *os.File, error) {
+// Claim is the right to a control socket, before there is one: a gateway takes
+// it first, touches the machine, and listens once it can answer.
+type Claim struct {
+	path string
+	lock *os.File
+}
+
+// Take claims the socket at path. The error wraps ErrRunning when another
+// gateway has it. The caller has to Listen or to Release.
+func Take(path string) (*Claim, error) {
 	if len(path) > maxPath {
-		return nil, nil, fmt.Errorf("control socket %s: the path has %d octets, the system takes %d; choose a shorter one with --socket", path, len(path), maxPath)
+		return nil, fmt.Errorf("control socket %s: the path has %d octets, the system takes %d; choose a shorter one with --socket", path, len(path), maxPath)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, nil, fmt.Errorf("control socket %s: its directory: %w", path, err)
+		return nil, fmt.Errorf("control socket %s: its directory: %w", path, err)
 	}
 	lock, err := lockFile(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	l, err := bind(path)
-	if err != nil {
+	if err := removeStale(path); err != nil {
 		lock.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return l, lock, nil
+	return &Claim{path, lock}, nil
+}
+
+// Release gives the claim up.
+func (c *Claim) Release() error { return c.lock.Close() }
+
+// Listen makes the socket. A file that is there already goes only if it is a
+// socket nobody listens on. The claim is the server's from now on.
+func (c *Claim) Listen() (*Server, error) {
+	l, err := bind(c.path)
+	if err != nil {
+		return nil, errors.Join(err, c.Release())
+	}
+	return &Server{l, c.lock, make(chan struct{}, maxClients)}, nil
 }
 
 // lockFile takes the lock that says a gateway uses path. It is held until the
