@@ -17,11 +17,11 @@
 //
 // Chains, in the order a packet meets them:
 //
-//   - inbound (prerouting, raw): what comes out of the TUN device is done with.
-//     What arrives by a device with a crypto map and matches the mirrored crypto
+//   - inbound (prerouting, raw): what arrives by a device with a crypto map and matches the mirrored crypto
 //     ACL is dropped, counted and recorded, except IKE (UDP 500 and 4500), ESP and
 //     AH to the interface's own address, which are the protection itself. Then "ip
 //     access-group … in", implicit deny included, for transit and for ourselves.
+//     What comes out of the TUN device arrived by no interface of the configuration.
 //   - divert (prerouting, mangle) and output (a chain of type route): the crypto
 //     ACLs in SPD order; permit marks, deny goes on to the next entry. A packet is
 //     looked at when the routing would send it out by the crypto map's interface, or

@@ -132,6 +132,7 @@ func TestCleartextFromOutsideIsDroppedCountedAndRecorded(t *testing.T) {
 	g := s.apply(c)
 	atA := watch(s.a, "eth0")
 	s.b.send(0, icmp(hostB, hostA, 8, 0), icmp(hostB, hostA, 8, 0), udp(hostB, hostA, 5, 5, ""), udp(hostB, r1Inside, 5, 5, ""))
+	s.waitFor(g, func(n guard.Counters) bool { return n.NotIPsec >= 4 })
 	s.r2.send(0, udp(elsewhere, hostA, 5, 6, "not in the ACL"))
 	if before := atA.until("udp 203.0.113.7 -> 10.10.10.10 port 6"); len(before) > 0 {
 		t.Errorf("host a received in clear: %q", before)
@@ -147,6 +148,7 @@ func TestCleartextFromOutsideIsDroppedCountedAndRecorded(t *testing.T) {
 	s.recorded(g, want...)
 	s.recorded(g) // each once a minute
 	s.b.send(0, packet(hostB, hostA, 132, 0, []byte("SCTP")), icmp(hostB, hostA, 8, 0))
+	s.waitFor(g, func(n guard.Counters) bool { return n.NotIPsec >= 6 })
 	s.r2.send(0, udp(elsewhere, hostA, 5, 7, ""))
 	atA.until("udp 203.0.113.7 -> 10.10.10.10 port 7")
 	s.recorded(g, guard.Cleartext{Src: hostB, Dst: hostA, Proto: 132})
@@ -193,6 +195,13 @@ func TestDecryptedPacketsGoOn(t *testing.T) {
 	if n := s.counters(g); n.NotIPsec != 0 || n.Lines[0].Packets != 0 {
 		t.Errorf("%+v: a decrypted packet was taken for one from outside", n)
 	}
+	// One that is interesting itself and would go back out, as after a forged
+	// inner address: neither into the tunnel again, nor onto the wire.
+	s.decrypted(udp(hostA, hostB, 5, 5, ""))
+	s.quiet()
+	if n := s.counters(g); n.Leaks != 1 || n.Diverted != 1 {
+		t.Errorf("%+v: expected the forged one to be a leak, and only R1's answer diverted", n)
+	}
 }
 
 // The belt: an interesting packet that is routed around the diversion, here
@@ -214,6 +223,51 @@ func TestTheBeltHoldsWhenTheRuleIsGone(t *testing.T) {
 	}
 }
 
+// bend makes R1's main table send b's network back inside, while somebody
+// else's rule for what arrives inside sends it outside: the diversion asks the
+// routing without saying where the packet came from.
+func (s *sites) bend() {
+	s.r1.in(func() error {
+		rule := netlink.NewRule()
+		rule.IifName, rule.Table, rule.Priority = "in0", 77, 70
+		return errors.Join(netlink.RuleAdd(rule), via("10.20.20.0/24", "10.10.10.10"),
+			netlink.RouteAdd(&netlink.Route{Table: 77, Dst: ipNet("10.20.20.0/24"), Gw: r2Outside.AsSlice()}))
+	})
+}
+
+// The belt before source NAT: policy routing goes around the diversion and a
+// masquerade rule would hide the source.
+func TestTheBeltHoldsAgainstPolicyRouting(t *testing.T) {
+	s := build(t)
+	s.connect()
+	g := s.apply(s.config())
+	s.bend()
+	s.r1.in(masquerade)
+	s.a.send(0, udp(hostA, hostB, 7, 7, ""), udp(hostA, elsewhere, 7, 8, ""))
+	if before := s.wire.until("udp 198.51.100.1 -> 203.0.113.7 port 8"); len(before) > 0 {
+		t.Errorf("on the wire: %q", before)
+	}
+	if n := s.counters(g); n.Leaks != 1 || n.Diverted != 0 {
+		t.Errorf("%+v: expected one leak stopped", n)
+	}
+}
+
+// The belt after source NAT: on IOS the crypto ACL sees the translated address,
+// so a packet that becomes interesting by translation must not leave in clear.
+func TestTheBeltHoldsAfterSourceNAT(t *testing.T) {
+	s := build(t)
+	s.connect()
+	g := s.apply(s.config(permit("198.51.100.1/32", "10.20.20.0/24")))
+	s.r1.in(masquerade)
+	s.a.send(0, udp(hostA, hostB, 7, 7, ""), udp(hostA, elsewhere, 7, 8, ""))
+	if before := s.wire.until("udp 198.51.100.1 -> 203.0.113.7 port 8"); len(before) > 0 {
+		t.Errorf("on the wire: %q", before)
+	}
+	if n := s.counters(g); n.Leaks != 1 || n.Diverted != 0 {
+		t.Errorf("%+v: expected one leak stopped", n)
+	}
+}
+
 // "ip access-group … out" is for what is forwarded; IOS does not filter what
 // the router itself sends.
 func TestOutboundListIsForTransit(t *testing.T) {
@@ -225,10 +279,13 @@ func TestOutboundListIsForTransit(t *testing.T) {
 	c.Interfaces[1].Out = list("EDGE-OUT", deny("10.10.10.9/32", "any"), allowed)
 	g := s.apply(c)
 	s.a.send(0, udp(hostA, elsewhere, 7, 500, ""), udp(hostA, elsewhere, 7, 501, ""), icmp(hostA, elsewhere, 8, 0))
+	s.waitFor(g, func(n guard.Counters) bool { return hitsOf(n, 0) == 2 })
+	if before := s.wire.until("udp 10.10.10.10 -> 203.0.113.7 port 501"); len(before) > 0 {
+		t.Errorf("on the wire before the one allowed: %q", before)
+	}
 	s.r1.send(0, icmp(r1Inside, elsewhere, 8, 0))
-	before := s.wire.until("icmp 10.10.10.1 -> 203.0.113.7 type 8 code 0")
-	if want := []string{"udp 10.10.10.10 -> 203.0.113.7 port 501"}; !cmp.Equal(before, want) {
-		t.Errorf("on the wire %s", cmp.Diff(want, before))
+	if before := s.wire.until("icmp 10.10.10.1 -> 203.0.113.7 type 8 code 0"); len(before) > 0 {
+		t.Errorf("on the wire before the router's own: %q", before)
 	}
 	want := []guard.LineHits{
 		{outside, "out", "EDGE-OUT", 10, 0}, {outside, "out", "EDGE-OUT", 20, 1}, {outside, "out", "EDGE-OUT", 0, 2},

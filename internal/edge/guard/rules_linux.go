@@ -169,21 +169,16 @@ func (b *builder) protection(c *nftables.Chain, i Interface, next expr.Any) {
 
 func (b *builder) inbound() {
 	c := b.base(chainInbound, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw)
-	b.acceptDecrypted(c)
 	for _, i := range b.config.Interfaces {
 		b.rule(c, i.Name, join(cameBy(i.Device), []expr.Any{goOn(chainFrom + token(i.Name))}))
 	}
 }
 
-func (b *builder) acceptDecrypted(c *nftables.Chain) {
+func (b *builder) divert() {
+	c := b.base(chainDivert, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle)
 	if b.config.TUN != "" {
 		b.rule(c, "decrypted", join(cameBy(b.config.TUN), []expr.Any{verdict(expr.VerdictAccept)}))
 	}
-}
-
-func (b *builder) divert() {
-	c := b.base(chainDivert, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityMangle)
-	b.acceptDecrypted(c)
 	for _, i := range b.config.Interfaces {
 		if !b.config.protects(i) {
 			continue

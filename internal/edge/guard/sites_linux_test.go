@@ -412,14 +412,6 @@ func (s *sites) diverted(want ...string) {
 	}
 }
 
-// notDiverted proves that nothing more came out of the TUN device than what was
-// taken: it looks after a packet that certainly does.
-func (s *sites) notDiverted() {
-	s.t.Helper()
-	s.a.send(0, packet(hostA, hostB, 254, 0, []byte("last")))
-	s.diverted("254 10.10.10.10 -> 10.20.20.20")
-}
-
 // decrypted writes packets into R1's TUN device, as the gateway does with what
 // it has opened.
 func (s *sites) decrypted(packets ...[]byte) {
