@@ -60,7 +60,8 @@ func (c *Conn) LocalAddr() netip.Addr { return c.local }
 // mmsg.MaxBatch): sizes[i] octets of ESP or AH, without the IPv4 header, into
 // bufs[i], its sender into from[i] with port 0. What does not fit its buffer or
 // has a header that contradicts itself is dropped and does not count, so the
-// result may be 0 with no error. After Close the error wraps net.ErrClosed.
+// result may be 0 with no error. The slices of bufs may change places. After Close
+// the error wraps net.ErrClosed.
 // sizes and from are at least as long as bufs.
 func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error) {
 	if len(sizes) < len(bufs) || len(from) < len(bufs) {
