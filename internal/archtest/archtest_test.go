@@ -67,11 +67,10 @@ func good() map[string]string {
 		"internal/gateway/gateway.go": doc("gateway", `import (
 			"context"; "log/slog"; "net"; "os"; "sync"; "time"
 			_ "embed"
-			"culvert/internal/edge/udpsock"; "culvert/internal/face/show"; "culvert/internal/site"; "culvert/internal/core/ikev1"
+			"culvert/internal/edge/udpsock"; "culvert/internal/face/show"; "culvert/internal/conf/config"; "culvert/internal/core/ikev1"
 		)
 		func run() { go func() { time.Sleep(time.Since(time.Now())) }() }`),
-		"internal/site/site.go":            doc("site", `import ("culvert/internal/conf/config"; "culvert/internal/core/policy")`),
-		"internal/sim/sim.go":              doc("sim", `import ("culvert/internal/site"; "culvert/internal/face/trace"; "culvert/internal/core/ikev1")`),
+		"internal/sim/sim.go":              doc("sim", `import ("culvert/internal/conf/config"; "culvert/internal/face/trace"; "culvert/internal/core/ikev1")`),
 		"internal/lab/lab.go":              doc("lab", `import "os/exec"`),
 		"internal/lab/lab_test.go":         `package lab_test; import "culvert/internal/gateway"`,
 		"internal/edge/udpsock/udpsock.go": doc("udpsock", `import ("culvert/internal/core/flow"; "culvert/internal/edge/mmsg"; "golang.org/x/sys/unix")`),

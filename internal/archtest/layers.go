@@ -12,11 +12,10 @@ type layer struct {
 // within itself. A file belongs to the first part that holds it.
 func layers() []layer {
 	return []layer{
-		{"cmd", []string{"internal/gateway", "internal/edge", "internal/face", "internal/site", "internal/sim", "internal/lab", "internal/conf", "internal/core"}},
-		{"internal/gateway", []string{"internal/edge", "internal/face", "internal/site", "internal/conf", "internal/core"}},
-		{"internal/sim", []string{"internal/site", "internal/conf", "internal/core", "internal/face/trace"}},
-		{"internal/lab", []string{"internal/face", "internal/site", "internal/conf", "internal/core"}},
-		{"internal/site", []string{"internal/conf", "internal/core"}},
+		{"cmd", []string{"internal/gateway", "internal/edge", "internal/face", "internal/sim", "internal/lab", "internal/conf", "internal/core"}},
+		{"internal/gateway", []string{"internal/edge", "internal/face", "internal/conf", "internal/core"}},
+		{"internal/sim", []string{"internal/conf", "internal/core", "internal/face/trace"}},
+		{"internal/lab", []string{"internal/face", "internal/conf", "internal/core", "examples"}},
 		{"internal/edge", []string{"internal/core"}},
 		// The prompt and the words of show and debug are read with the tree of
 		// conf/ios, which gives help and abbreviation to configuration as well.
@@ -24,6 +23,9 @@ func layers() []layer {
 		{"internal/conf", []string{"internal/core/origin", "internal/core/suite", "internal/core/flow", "internal/core/policy", "internal/core/crypt"}},
 		{"internal/core", nil},
 		{"internal/archtest", nil},
+		{"internal/tools", nil},
+		// The two sites' configurations, embedded for the lab, tests and documents.
+		{"examples", nil},
 	}
 }
 
@@ -40,7 +42,7 @@ func layerRules() []Rule {
 	return []Rule{
 		{
 			Name:  "imports point one way",
-			Do:    "let the upper part hand down a value of core, or move the code; cmd → gateway → {edge, face} → core, with site, sim, lab and conf as layers.go says",
+			Do:    "let the upper part hand down a value of core, or move the code; cmd → gateway → {edge, face} → core, with sim, lab and conf as layers.go says",
 			Check: oneWay,
 		},
 		{
