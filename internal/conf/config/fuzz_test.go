@@ -29,9 +29,10 @@ func FuzzParse(f *testing.F) {
 	for _, s := range hostile() {
 		f.Add([]byte(s))
 	}
+	tree := grammar()
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, problems := Parse("r1.cfg", text)
-		roundTrip(t, c, problems)
+		c, problems := parse("r1.cfg", text, tree)
+		roundTrip(t, tree, c, problems)
 		c.Settings()
 		Check(c)
 		for _, p := range problems {
@@ -54,8 +55,8 @@ func hostile() []string {
 		"ip access-list extended a\n remark !\n remark  two  blanks ", "ip access-list extended 0101\n permit ip any any",
 		"ip access-list resequence a 1 1", "access-list 1 permit 1.2.3.4 255.255.255.255",
 		"interface a0\n  foo\n bar\nfoo\n ip address 1.1.1.1 255.255.255.255\n!\nline\n x", "  interface a0\n x\n  y\n   z",
-		"interface Gi0/0\n crypto map a\n crypto map a 1 ipsec-isakmp\n crypto map a", strings.Repeat("crypto ", 2000),
-		"access-list 100 permit tcp any eq" + strings.Repeat(" 1", 3000) + " any", "hostname " + strings.Repeat("x", 100000),
+		"interface Gi0/0\n crypto map a\n crypto map a 1 ipsec-isakmp\n crypto map a", strings.Repeat("crypto ", 40),
+		"access-list 100 permit tcp any eq" + strings.Repeat(" 1", 12) + " any", "hostname " + strings.Repeat("x", 300),
 		"ip route 0.0.0.0 0.0.0.0 gig 0/1 1.2.3.4 name 5 6", "crypto isakmp policy 1\n lifetime 60\nexit\nexit\nend\nend",
 	}
 }

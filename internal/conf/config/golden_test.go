@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"culvert/internal/conf/ios"
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/origin"
 )
@@ -28,12 +29,13 @@ func TestConfigurations(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no golden files in testdata/config", err)
 	}
+	tree := grammar()
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			input, _ := parts(t, file)
-			c, problems := Parse("r1.cfg", []byte(input))
+			c, problems := parse("r1.cfg", []byte(input), tree)
 			golden(t, file, input, c.Running(), model(c)+lines(problems))
-			roundTrip(t, c, problems)
+			roundTrip(t, tree, c, problems)
 		})
 	}
 }
@@ -45,6 +47,7 @@ func TestErrors(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no golden files in testdata/errors", err)
 	}
+	tree := grammar()
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			b, err := os.ReadFile(file)
@@ -54,9 +57,9 @@ func TestErrors(t *testing.T) {
 			var out []string
 			for _, block := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n====\n") {
 				input, _, _ := strings.Cut(block, cut)
-				c, problems := Parse("r1.cfg", []byte(input))
+				c, problems := parse("r1.cfg", []byte(input), tree)
 				out = append(out, input+cut+strings.TrimSuffix(lines(problems), "\n"))
-				roundTrip(t, c, problems)
+				roundTrip(t, tree, c, problems)
 			}
 			compare(t, file, string(b), strings.Join(out, "\n====\n")+"\n")
 		})
@@ -103,7 +106,7 @@ func compare(t *testing.T, file, old, now string) {
 
 // roundTrip holds what Running promises: the printed configuration is the
 // same one. A configuration with errors only has to print.
-func roundTrip(t *testing.T, c *Config, problems []Problem) {
+func roundTrip(t *testing.T, tree *ios.Tree, c *Config, problems []Problem) {
 	t.Helper()
 	text := c.Running()
 	for _, p := range problems {
@@ -111,7 +114,7 @@ func roundTrip(t *testing.T, c *Config, problems []Problem) {
 			return
 		}
 	}
-	again, more := Parse(c.File, []byte(text))
+	again, more := parse(c.File, []byte(text), tree)
 	for _, p := range more {
 		if p.Severity == Error && p.Step == 0 {
 			t.Errorf("the running-config has an error: %s\n%s", p, text)

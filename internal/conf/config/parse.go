@@ -18,7 +18,12 @@ import (
 // the rest. Every Problem of severity Error means that the configuration must
 // not be run. Parse keeps nothing of text.
 func Parse(name string, text []byte) (*Config, []Problem) {
-	r := newReader(name)
+	return parse(name, text, grammar())
+}
+
+// parse is Parse with the grammar made before: a test makes it once.
+func parse(name string, text []byte, tree *ios.Tree) (*Config, []Problem) {
+	r := newReader(name, tree)
 	for l := range ios.Lines(string(text)) {
 		switch l.Kind {
 		case ios.Blank:
@@ -77,7 +82,7 @@ type keyID struct {
 // handler applies one matched line.
 type handler func(*reader, *ios.Match, ios.Line)
 
-func newReader(name string) *reader {
+func newReader(name string, tree *ios.Tree) *reader {
 	return &reader{
 		c: &Config{
 			File: name, ISAKMPEnabled: true, ReplayWindow: policy.DefaultReplayWindow,
@@ -85,7 +90,7 @@ func newReader(name string) *reader {
 			ISAKMP:          ISAKMPOptions{Retry: defaultRetry},
 		},
 		routesTo: map[netip.Prefix][]routeID{},
-		tree:     grammar(),
+		tree:     tree,
 		mode:     modeGlobal,
 		handlers: map[string]map[string]handler{
 			modeGlobal: globalHandlers(), modeInterface: interfaceHandlers(), modePolicy: policyHandlers(),

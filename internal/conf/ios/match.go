@@ -231,7 +231,7 @@ func (r *run) keywords(th thread, tk token) []string {
 	}
 	w := Word{Text: tk.text, Value: found[0], Column: tk.start + 1}
 	for i := range th.at.edges {
-		e := &th.at.edges[i]
+		e := th.at.edges[i]
 		if e.keyword == found[0] {
 			r.follow(th, e, w, 1)
 		}
@@ -248,7 +248,7 @@ func (r *run) keywords(th thread, tk token) []string {
 
 // matching lists the distinct keywords that the word is, or is a prefix of.
 // An exact keyword is alone. Digits are no abbreviation.
-func matching(edges []edge, word string) []string {
+func matching(edges []*edge, word string) []string {
 	var out []string
 	add := func(kw string) (exact bool) {
 		if !foldPrefix(kw, word) {
@@ -293,7 +293,7 @@ func isDigits(s string) bool {
 // arguments follows every free argument that takes the token.
 func (r *run) arguments(th thread, tokens []token) {
 	for i := range th.at.edges {
-		e := &th.at.edges[i]
+		e := th.at.edges[i]
 		for _, k := range e.kinds {
 			if !k.free() {
 				continue

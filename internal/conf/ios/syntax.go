@@ -9,18 +9,19 @@ import (
 // node is a state between two words. While a grammar is built it has empty
 // moves too (eps); finish replaces them by the edges they lead to.
 type node struct {
-	edges []edge
+	edges []*edge
 	eps   []*node
 	// end is the command that is complete here, negEnd the one that is
 	// complete here after "no" or "default".
 	end, negEnd *Command
 	tails       map[string]*node // leading plain words, shared between commands
-	closed      closure
+	closed      *closure
+	mark        int
 }
 
 // closure is a node with the empty moves taken.
 type closure struct {
-	edges       []edge
+	edges       []*edge
 	end, negEnd *Command
 }
 
@@ -72,7 +73,7 @@ func (b *builder) add(c *Command) error {
 			}
 			next = b.node()
 			e.to = next
-			at.edges = append(at.edges, e)
+			at.edges = append(at.edges, &e)
 			if at.tails == nil {
 				at.tails = map[string]*node{}
 			}
@@ -128,7 +129,7 @@ func (p *parser) sequence(at *node) (*node, error) {
 			from, next := p.b.node(), p.b.node()
 			at.eps = append(at.eps, from)
 			e.to = next
-			from.edges = append(from.edges, e)
+			from.edges = append(from.edges, &e)
 			if strings.HasSuffix(w, "...") {
 				next.eps = append(next.eps, from)
 			}
@@ -178,35 +179,42 @@ func (p *parser) group(at *node, open string) (*node, error) {
 	return out, nil
 }
 
-// finish replaces the empty moves by the edges they lead to, in order.
+// finish replaces the empty moves by the edges they lead to, in order. Only
+// the states behind a word are ever stood in, so only those get their edges.
 func (b *builder) finish() {
+	stood := []*node{b.root}
 	for _, n := range append([]*node{b.root}, b.all...) {
-		var edges []edge
-		seen := map[*node]bool{}
-		end, negEnd := n.end, n.negEnd
-		var walk func(*node)
-		walk = func(m *node) {
-			if seen[m] {
-				return
-			}
-			seen[m] = true
-			edges = append(edges, m.edges...)
-			if end == nil {
-				end = m.end
-			}
-			if negEnd == nil {
-				negEnd = m.negEnd
-			}
-			for _, e := range m.eps {
-				walk(e)
-			}
+		for _, e := range n.edges {
+			stood = append(stood, e.to)
 		}
-		walk(n)
-		n.closed = closure{edges, end, negEnd}
 	}
-	for _, n := range append([]*node{b.root}, b.all...) {
+	for i, n := range stood {
+		n.closed = &closure{end: n.end, negEnd: n.negEnd}
+		n.close(n.closed, i+1)
+	}
+	for _, n := range stood {
 		n.edges, n.end, n.negEnd = n.closed.edges, n.closed.end, n.closed.negEnd
-		n.eps, n.tails, n.closed = nil, nil, closure{}
+	}
+	for _, n := range b.all {
+		n.eps, n.tails, n.closed = nil, nil, nil
+	}
+}
+
+// close adds what n and the empty moves from it lead to; mark tells the walks apart.
+func (n *node) close(to *closure, mark int) {
+	if n.mark == mark {
+		return
+	}
+	n.mark = mark
+	to.edges = append(to.edges, n.edges...)
+	if to.end == nil {
+		to.end = n.end
+	}
+	if to.negEnd == nil {
+		to.negEnd = n.negEnd
+	}
+	for _, m := range n.eps {
+		m.close(to, mark)
 	}
 }
 

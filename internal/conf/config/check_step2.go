@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"culvert/internal/core/origin"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
+)
+
+// goodPolicy is what to write where nothing better is known.
+func goodPolicy(priority int) string {
+	return fmt.Sprintf("crypto isakmp policy %d\n encr aes 256\n hash sha256\n authentication pre-share\n group 14", priority)
+}
+
+func (k *checker) isakmpOn() {
+	if len(k.settings.Entries) == 0 {
+		return
+	}
+	if !k.c.ISAKMPEnabled {
+		k.add(Error, k.c.ISAKMPEnabledOrigin, "ISAKMP is switched off", "no tunnel is negotiated; interesting traffic is dropped", "crypto isakmp enable")
+		return
+	}
+	if len(k.c.ISAKMPPolicies) == 0 {
+		k.add(Error, origin.Line{}, "there is no ISAKMP policy", "nothing can be offered to the peer: phase 1 fails (IOS would offer built-in policies with group 5)", goodPolicy(10))
+	}
+}
+
+// policies looks at every ISAKMP policy: whether it is offered, and whether
+// somebody forgot to write a value.
+func (k *checker) policies() {
+	usable := 0
+	for i := range k.c.ISAKMPPolicies {
+		if k.offered(&k.c.ISAKMPPolicies[i]) {
+			usable++
+		}
+	}
+	severity := Warning
+	if usable == 0 {
+		severity = Error
+	}
+	for i := range k.c.ISAKMPPolicies {
+		p := &k.c.ISAKMPPolicies[i]
+		name := fmt.Sprintf("ISAKMP policy %d", p.Priority)
+		if p.Auth.Row().Verdict == suite.Never {
+			left := ""
+			if p.AuthOrigin.IsZero() {
+				left = ", the default when authentication is not written"
+			}
+			k.add(severity, wrote(p.AuthOrigin, p.Origin), fmt.Sprintf("%s authenticates with %s%s: Culvert has pre-shared keys only", name, p.Auth, left),
+				"the policy is neither offered nor accepted", fmt.Sprintf("crypto isakmp policy %d\n authentication pre-share", p.Priority))
+		}
+		k.weakPolicy(p, name, severity)
+	}
+}
+
+func (k *checker) offered(p *policy.ISAKMP) bool {
+	return p.Auth.Row().Verdict == suite.OK && (k.c.Legacy || len(weakParts(p)) == 0)
+}
+
+func weakParts(p *policy.ISAKMP) []string {
+	return weak(named{"encryption " + p.Cipher.Row().IKE, p.Cipher.Row().Verdict}, named{"hash " + p.Hash.Row().IKE, p.Hash.Row().Verdict},
+		named{fmt.Sprintf("group %d", uint16(p.Group)), p.Group.Row().Verdict})
+}
+
+// weakPolicy reports legacy algorithms, and says so when they are the
+// defaults that IOS takes for what is not written.
+func (k *checker) weakPolicy(p *policy.ISAKMP, name string, severity Severity) {
+	parts := weakParts(p)
+	if len(parts) == 0 {
+		return
+	}
+	at, fix := p.Origin, []string{fmt.Sprintf("crypto isakmp policy %d", p.Priority)}
+	left := p.CipherOrigin.IsZero() && p.Cipher == suite.DES || p.GroupOrigin.IsZero() && p.Group == 1
+	for _, o := range []struct {
+		legacy bool
+		at     origin.Line
+		line   string
+	}{
+		{p.Cipher.Row().Verdict == suite.Legacy, p.CipherOrigin, " encr aes 256"},
+		{p.Hash.Row().Verdict == suite.Legacy, p.HashOrigin, " hash sha256"},
+		{p.Group.Row().Verdict == suite.Legacy, p.GroupOrigin, " group 14"},
+	} {
+		if o.legacy {
+			fix = append(fix, o.line)
+			if at == p.Origin {
+				at = wrote(o.at, at)
+			}
+		}
+	}
+	message := name + " has " + join(parts)
+	if left {
+		message += ", as IOS takes it for what is not written"
+	}
+	if k.c.Legacy {
+		k.add(Note, at, message, "it is offered because of \""+shieldLine+"\"; these algorithms can be broken", strings.Join(fix, "\n"))
+		return
+	}
+	k.add(severity, at, message, "the policy is negotiated only with \""+shieldLine+"\": without it, it is neither offered nor accepted", strings.Join(fix, "\n"))
+}
+
+// peerKeys looks for the key of every peer.
+func (k *checker) peerKeys() {
+	preShared := false
+	for i := range k.c.ISAKMPPolicies {
+		preShared = preShared || k.c.ISAKMPPolicies[i].Auth == suite.PSK
+	}
+	keys := keyTable(k.c.Keys)
+	asked := map[netip.Addr]bool{}
+	k.entries(func(m *CryptoMap, e *MapEntry) {
+		for _, p := range e.Peers {
+			if _, found := keys.find(p.Addr); found || asked[p.Addr] {
+				continue
+			}
+			asked[p.Addr] = true
+			k.add(Error, p.Origin, fmt.Sprintf("there is no key for the peer %s", p.Addr),
+				"phase 1 with it cannot authenticate: no policy with pre-share is offered", fmt.Sprintf("crypto isakmp key KEY address %s", p.Addr))
+		}
+	})
+	if len(k.c.Keys) > 0 && !preShared && len(k.c.ISAKMPPolicies) > 0 {
+		k.add(Error, k.c.Keys[0].Origin, "there is a key, but no ISAKMP policy with \"authentication pre-share\"",
+			"the key is never used: phase 1 fails", fmt.Sprintf("crypto isakmp policy %d\n authentication pre-share", k.c.ISAKMPPolicies[0].Priority))
+	}
+}
+
+// prefixes finds the longest prefix that holds an address, in 33 look-ups.
+type prefixes[V any] map[netip.Prefix]V
+
+func (p prefixes[V]) find(a netip.Addr) (v V, ok bool) {
+	for bits := a.BitLen(); bits >= 0 && a.IsValid(); bits-- {
+		q, err := a.Prefix(bits)
+		if err != nil {
+			break
+		}
+		if v, ok = p[q]; ok {
+			break
+		}
+	}
+	return v, ok
+}
+
+func keyTable(keys []Key) prefixes[int] {
+	t := prefixes[int]{}
+	for i := range keys {
+		if keys[i].Peers.IsValid() {
+			t[keys[i].Peers] = i
+		}
+	}
+	return t
+}
+
+// keyUse finds keys that no peer of a crypto map takes.
+func (k *checker) keyUse() {
+	keys := keyTable(k.c.Keys)
+	used := make([]bool, len(k.c.Keys))
+	k.entries(func(m *CryptoMap, e *MapEntry) {
+		for _, p := range e.Peers {
+			if i, ok := keys.find(p.Addr); ok {
+				used[i] = true
+			}
+		}
+	})
+	for i := range k.c.Keys {
+		key := &k.c.Keys[i]
+		switch {
+		case key.Host != "":
+			k.add(Warning, key.Origin, "the key is for the name "+key.Host+": Culvert finds keys by the peer's address only",
+				"the key is never used", "crypto isakmp key KEY address ADDRESS")
+		case key.Peers.Addr().Is6():
+			k.add(Warning, key.Origin, "the key is for IPv6 peers, which Culvert does not have yet", "the key is never used", "")
+		case key.Peers.Bits() == 0:
+			k.add(Warning, key.Origin, "the key is for every address", "whoever knows it can negotiate phase 1 from anywhere", "crypto isakmp key KEY address PEER")
+		case !used[i]:
+			k.add(Note, key.Origin, "no crypto map has a peer for the key of "+key.Peers.String(), "the key is never used", "")
+		}
+	}
+}
