@@ -57,4 +57,3 @@ func parseBinds(binds []string) (map[string]string, error) {
 	}
 	return out, nil
 }
-

@@ -36,7 +36,7 @@ type Round struct {
 	InitiatorAddr, ResponderAddr netip.Addr
 	Outcomes                     []Outcome
 	Events                       []event.Event     // of both sides, in order of time
-	Reports                      []diagnose.Report // of both sides, the initiator's first
+	Reports                      []diagnose.Report // of both sides; first the one that knows what both want
 }
 
 // Up reports whether every line came up and carried a packet both ways.
@@ -79,6 +79,8 @@ func round(from, to Site, seed uint64) Round {
 		r.Events = append(r.Events, h.Events...)
 		r.Reports = append(r.Reports, h.reports(w.Now)...)
 	}
+	// First the side that knows what both want.
+	sort.SliceStable(r.Reports, func(i, j int) bool { return r.Reports[i].Both && !r.Reports[j].Both })
 	sort.SliceStable(r.Events, func(i, j int) bool { return r.Events[i].At.Before(r.Events[j].At) })
 	return r
 }

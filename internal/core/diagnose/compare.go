@@ -112,12 +112,9 @@ func policyName(p policy.ISAKMP) string {
 	return fmt.Sprintf("policy %d (%s)", p.Priority, p.Origin)
 }
 
-// policyLines write a policy; head includes its first line.
-func policyLines(p policy.ISAKMP, short bool) []string {
+// policyLines write a policy.
+func policyLines(p policy.ISAKMP) []string {
 	head := fmt.Sprintf("crypto isakmp policy %d", p.Priority)
-	if short {
-		return []string{head + "  ! make one policy equal to one of the peer's"}
-	}
 	lines := []string{head, " encryption " + policy.CipherWords(p.Cipher, p.KeyBits), " hash " + p.Hash.Row().IKE,
 		" authentication " + p.Auth.String(), fmt.Sprintf(" group %d", uint16(p.Group))}
 	if p.Lifetime != 0 && p.Lifetime != policy.DefaultISAKMPLifetime {

@@ -37,6 +37,7 @@ func (c *explainer) configured() {
 	c.setStep()
 	c.policyStep()
 	c.interfaceStep()
+	c.report.Both = c.report.Culprit != 0
 }
 
 func (c *explainer) mapStep() {

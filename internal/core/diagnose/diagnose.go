@@ -79,8 +79,10 @@ type Report struct {
 	Culprit  int    `json:"culprit,omitempty"`
 	Sentence string `json:"sentence"`
 	// Certain is false when other reasons cannot be excluded from here.
-	Certain bool  `json:"certain"`
-	Fixes   []Fix `json:"fixes,omitempty"`
+	Certain bool `json:"certain"`
+	// Both: what both sides want is known here, so the fix names exact values.
+	Both  bool  `json:"knows_both_sides"`
+	Fixes []Fix `json:"fixes,omitempty"`
 	// Reason is the code of the failure, for machines.
 	Reason event.Code `json:"reason,omitempty"`
 }

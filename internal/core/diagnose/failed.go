@@ -114,9 +114,11 @@ func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 		c.blame(2, w.Notified != "", "the peer refused every policy offered",
 			fmt.Sprintf("%s refused all that was offered (%s): it has no ISAKMP policy equal to one of them. What it has cannot be seen from here.",
 				c.report.Peer, offered(own)),
-			c.here(own[0].Origin, policyLines(own[0], true)...), c.there(policyLines(own[0], false)...))
+			c.there(policyLines(own[0])...),
+			c.here(own[0].Origin, fmt.Sprintf("crypto isakmp policy %d", own[0].Priority), " ! encryption, hash, authentication and group of one of the peer's policies"))
 		return
 	}
+	c.report.Both = true
 	o, p, found := closest(w.PolicyOffers, own)
 	if !found {
 		c.blame(2, true, "nothing readable was offered", fmt.Sprintf("%s offered no ISAKMP policy that can be read.", c.report.Peer))
@@ -134,7 +136,7 @@ func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 			fixes[len(fixes)-1].Add = true
 		}
 	}
-	fixes = append(fixes, c.there(policyLines(p, false)...))
+	fixes = append(fixes, c.there(policyLines(p)...))
 	names := make([]string, len(diff))
 	for i, d := range diff {
 		names[i] = d.name
@@ -156,19 +158,18 @@ func (c *explainer) legacyOnly(_ event.Event, w event.Failed) {
 func (c *explainer) noTransformSet(e event.Event, w event.Failed) {
 	sets := c.Settings.UsableSets(c.entry)
 	if e.Role == event.Initiator {
-		also := ""
-		fixes := []Fix{c.here(sets[0].Origin, setLine(sets[0])), c.there(setLine(sets[0]))}
+		also := ", or it demands PFS (step 5)"
+		fixes := []Fix{c.there(setLine(sets[0])), c.here(sets[0].Origin, "crypto ipsec transform-set "+sets[0].Name+" THE TRANSFORMS OF THE PEER")}
 		if c.entry.PFS != 0 {
 			also = fmt.Sprintf(", or it does not take PFS with group %d (step 5)", uint16(c.entry.PFS))
 			fixes = append(fixes, c.there(fmt.Sprintf("set pfs group%d", uint16(c.entry.PFS))))
-		} else {
-			also = ", or it demands PFS (step 5)"
 		}
 		c.blame(3, false, "the peer refused every transform set offered",
 			fmt.Sprintf("%s refused all transform sets offered (%s): it has none equal to one of them%s. What it has cannot be seen from here.", c.report.Peer, setWords(sets), also),
 			fixes...)
 		return
 	}
+	c.report.Both = true
 	o, t, found := closestSet(w.ProposalOffers, sets)
 	if !found {
 		c.blame(3, true, "nothing that can be used was offered",
@@ -204,6 +205,7 @@ func (c *explainer) pfsMismatch(_ event.Event, w event.Failed) {
 		fmt.Sprintf("%s asks for %s; crypto map %s %d here says set pfs group%d.", c.report.Peer, theirs, c.entry.Map, c.entry.Seq, uint16(c.entry.PFS)),
 		here, c.there(fmt.Sprintf("set pfs group%d", uint16(c.entry.PFS))))
 	c.set(3, OK, "a transform set is in common")
+	c.report.Both = true
 }
 
 func (c *explainer) noProxy(e event.Event, w event.Failed) {
@@ -219,6 +221,7 @@ func (c *explainer) noProxy(e event.Event, w event.Failed) {
 			c.there("access-list NUMBER "+mirror.Condition()), c.here(f.Line.Origin, "access-list "+c.entry.ACL.Name+" THE MIRROR IMAGE OF THE PEER'S LINE"))
 		return
 	}
+	c.report.Both = true
 	line, ok := lineFor(w.Offered)
 	if !ok {
 		c.blame(4, true, "the peer's proxy identities cannot be used",

@@ -43,7 +43,7 @@ func Text(w io.Writer, reports []diagnose.Report, o Options) error {
 }
 
 func text(b *strings.Builder, r diagnose.Report, o Options) {
-	fmt.Fprintf(b, "Tunnel %s - %s", r.Local, r.Peer)
+	fmt.Fprintf(b, "%s: tunnel %s - %s", printable(r.Hostname), r.Local, r.Peer)
 	if r.Map != "" {
 		fmt.Fprintf(b, " (crypto map %s %d on %s)", r.Map, r.Seq, r.Interface)
 	}
@@ -56,7 +56,7 @@ func text(b *strings.Builder, r diagnose.Report, o Options) {
 	for i, f := range r.Fixes {
 		fix(b, f, i > 0)
 	}
-	if r.Culprit != 0 && !r.Certain {
+	if r.Culprit != 0 && !r.Certain && !r.Both {
 		b.WriteString("This is told from one side's evidence; the peer's configuration cannot be seen from here.\n")
 	}
 }
