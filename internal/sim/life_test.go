@@ -441,4 +441,3 @@ func TestLegacyBehindTheShield(t *testing.T) {
 		func(s *policy.Settings) { s.Legacy = true })
 	up(t, a, b)
 }
-
