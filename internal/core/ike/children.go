@@ -81,7 +81,11 @@ func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
 		return
 	}
 	e.want(c, f, request{flow: f.ID, selects: narrowed(f.Selectors, t.Packet)}, func() {
-		emit(c, f.Entry, event.Triggered{Flow: f.ID, Packet: t.Packet})
+		w := event.Triggered{Flow: f.ID, Packet: t.Packet, Selectors: f.Selectors, Lifetime: f.Entry.Lifetime}
+		if sets := e.settings.UsableSets(f.Entry); len(sets) > 0 {
+			w.Set = sets[0]
+		}
+		emit(c, f.Entry, w)
 	})
 }
 
@@ -327,7 +331,9 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 		p.children = slices.DeleteFunc(p.children, func(o *child) bool { return o == k })
 	})
 	c.Out = append(c.Out, door.Remove{Child: k.ID}, door.Emit{Event: event.Event{
-		At: c.Now, Local: k.Local, Peer: k.Remote, What: event.Deleted{Protocol: "ESP", SPI: k.In.SPI, Reason: reason, ByPeer: !tell},
+		At: c.Now, Local: k.Local, Peer: k.Remote, What: event.Deleted{
+			Protocol: "ESP", SPI: k.In.SPI, Reason: reason, ByPeer: !tell, Last: len(state.children) == 0,
+		},
 	}})
 	if !tell {
 		return

@@ -46,10 +46,10 @@ type Engine struct {
 	lastChild sadb.ChildID
 	lastJob   uint64
 
-	sas        map[cookies]*ikev1.SA // complete cookie pairs
+	sas        map[cookies]*ikev1.SA       // complete cookie pairs
 	initiating map[isakmp.Cookie]*ikev1.SA // SAs that we began, by our cookie
-	offers     map[offerKey]*ikev1.SA // half-open SAs of peers, to know MM1 again
-	half       map[*ikev1.SA]struct{} // of these, the ones not yet authenticated
+	offers     map[offerKey]*ikev1.SA      // half-open SAs of peers, to know MM1 again
+	half       map[*ikev1.SA]struct{}      // of these, the ones not yet authenticated
 	all        map[*ikev1.SA]*deadline
 	peers      map[pair]*peer
 	jobs       map[uint64]*ikev1.SA
@@ -179,11 +179,11 @@ func (e *Engine) update(p pair, change func(*peer)) {
 func (e *Engine) datagram(c *ikev1.Context, d door.Datagram) {
 	h, err := isakmp.ParseHeader(d.Payload)
 	if err != nil {
-		drop(c, d, err.Error())
+		drop(c, d, err.Error(), event.BadMessage)
 		return
 	}
 	if h.InitiatorCookie.IsZero() {
-		drop(c, d, "an IKE message without an initiator cookie")
+		drop(c, d, "an IKE message without an initiator cookie", event.BadMessage)
 		return
 	}
 	if sa := e.find(h, d); sa != nil {
@@ -195,7 +195,7 @@ func (e *Engine) datagram(c *ikev1.Context, d door.Datagram) {
 		e.respond(c, h, d)
 		return
 	}
-	drop(c, d, "IKE message from "+d.Remote.Addr().String()+" has no SA and is not an initialization offer")
+	drop(c, d, "IKE message from "+d.Remote.Addr().String()+" has no SA and is not an initialization offer", event.NoSA)
 }
 
 func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
@@ -219,7 +219,7 @@ func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
 // respond takes MM1 of a new negotiation.
 func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
 	if e.initiating[h.InitiatorCookie] != nil {
-		drop(c, d, "an offer with our own cookie")
+		drop(c, d, "an offer with our own cookie", "")
 		return
 	}
 	if !e.settings.HasPeer(d.Local.Addr(), d.Remote.Addr()) {
@@ -228,7 +228,7 @@ func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
 		return
 	}
 	if !e.makeRoom(c, d.Remote.Addr()) {
-		drop(c, d, "too many negotiations are half open; this offer is ignored")
+		drop(c, d, "too many negotiations are half open; this offer is ignored", "")
 		return
 	}
 	sa, err := ikev1.Respond(c, e.lastConn+1, h, d)
@@ -255,10 +255,10 @@ func (e *Engine) refuse(c *ikev1.Context, h isakmp.Header, d door.Datagram, err 
 			c.Out = append(c.Out, ikev1.Refuse(c, h, d, r.Notify))
 		}
 	case errors.As(err, &wire):
-		drop(c, d, err.Error())
+		drop(c, d, err.Error(), event.BadMessage)
 		c.Out = append(c.Out, ikev1.Refuse(c, h, d, wire.Notify))
 	default:
-		drop(c, d, err.Error())
+		drop(c, d, err.Error(), event.BadMessage)
 	}
 }
 
@@ -402,8 +402,8 @@ func (e *Engine) outcomes(c *ikev1.Context) {
 	}
 }
 
-func drop(c *ikev1.Context, d door.Datagram, why string) {
-	c.Out = append(c.Out, door.Emit{Event: event.Event{At: c.Now, Local: d.Local, Peer: d.Remote, What: event.Dropped{Reason: why}}})
+func drop(c *ikev1.Context, d door.Datagram, why string, cause event.Cause) {
+	c.Out = append(c.Out, door.Emit{Event: event.Event{At: c.Now, Local: d.Local, Peer: d.Remote, What: event.Dropped{Reason: why, Cause: cause}}})
 }
 
 func refused(c *ikev1.Context, d door.Datagram, f event.Failed) {

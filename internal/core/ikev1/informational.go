@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -131,6 +132,9 @@ func (s *SA) refusedByPeer(c *Context, m *message) error {
 	return malformed("an informational before phase 1 is complete")
 }
 
+// errNotEncrypted is a message in the clear where there are keys.
+var errNotEncrypted = errors.New("was not encrypted and it should've been")
+
 // verifyHash compares the HASH payload, which must be the first, in constant time.
 func (s *SA) verifyHash(m *message, parts ...[]byte) error {
 	if len(m.payloads) == 0 || m.payloads[0].Type != isakmp.PayloadHash {
@@ -149,7 +153,7 @@ func (s *SA) hint(c *Context, m *message) error {
 		return err
 	}
 	if !s.Established.IsZero() || s.main == nil {
-		return malformed("IKE packet from %s was not encrypted and it should've been", m.remote)
+		return fmt.Errorf("IKE packet from %s %w", m.remote, errNotEncrypted)
 	}
 	for _, p := range payloads {
 		n, err := isakmp.ParseNotification(p.Body)

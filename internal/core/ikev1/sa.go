@@ -161,7 +161,7 @@ func (s *SA) Handle(c *Context, h isakmp.Header, d door.Datagram) {
 		err = malformed("exchange type %s is not spoken on this SA", h.Exchange)
 	}
 	if err != nil {
-		s.emit(c, event.Dropped{Reason: err.Error()})
+		s.emit(c, event.Dropped{Reason: err.Error(), Cause: causeOf(err)})
 	}
 	if s.worn() {
 		s.Delete(c, "too many messages on one SA")
@@ -341,6 +341,18 @@ func (s *SA) post(c *Context, f *flight, name string, h isakmp.Header, payloads 
 	}
 	f.put(c, s, 0)
 	return last, nil
+}
+
+// causeOf tells what IOS would log of a message that was dropped.
+func causeOf(err error) event.Cause {
+	var wire *isakmp.Error
+	switch {
+	case errors.Is(err, errNotEncrypted):
+		return event.NotEncrypted
+	case errors.As(err, &wire):
+		return event.BadMessage
+	}
+	return ""
 }
 
 // refusal finds the Refusal in err, or makes one.
