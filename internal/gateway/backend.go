@@ -34,12 +34,47 @@ func (g *Gateway) backend(ctx context.Context) *vty.Backend {
 		Explain: func(w io.Writer, peer netip.Addr, json bool) (bool, error) {
 			return g.explain(ctx, w, peer, json)
 		},
-		Exchange: func(w io.Writer, peer netip.Addr) error {
-			return trace.Ladder(w, trace.Options{Initiator: trace.Party{}, Responder: trace.Party{}}, g.exchange(peer))
-		},
+		Exchange:  g.ladders,
 		Subscribe: g.journal.subscribe,
 		Trace:     func(t vty.Topic, e event.Event) []string { return trace.DebugOf(e, string(t)) },
 	}
+}
+
+// ladders draws the exchanges with a peer, or with every peer one by one.
+func (g *Gateway) ladders(w io.Writer, peer netip.Addr) error {
+	byPeer := map[netip.Addr][]event.Event{}
+	var order []netip.Addr
+	for _, e := range g.journal.past() {
+		a := e.Peer.Addr()
+		if peer.IsValid() && a != peer {
+			continue
+		}
+		if byPeer[a] == nil {
+			order = append(order, a)
+		}
+		byPeer[a] = append(byPeer[a], e)
+	}
+	for _, a := range order {
+		if err := trace.Ladder(w, g.parties(byPeer[a]), byPeer[a]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parties names the two ends; the one that sent the first message is on the left.
+func (g *Gateway) parties(events []event.Event) trace.Options {
+	for _, e := range events {
+		if _, ok := e.What.(event.Message); !ok {
+			continue
+		}
+		us, them := trace.Party{Name: g.hostname, Addr: e.Local.Addr()}, trace.Party{Addr: e.Peer.Addr()}
+		if e.Role == event.Responder {
+			us, them = them, us
+		}
+		return trace.Options{Initiator: us, Responder: them}
+	}
+	return trace.Options{}
 }
 
 func (g *Gateway) clearCounters(ctx context.Context, peer netip.Addr) error {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 
 	"culvert/internal/core/esp"
@@ -54,8 +55,19 @@ func (g *Gateway) open() (err error) {
 		g.path.Close()
 		return err
 	}
+	g.forwarding()
 	g.journal.say("TUN device %s, MTU %d; interesting traffic is diverted", tun.Name(), tun.MTU())
 	return nil
+}
+
+// forwarding says when the kernel does not forward: then no packet of a site
+// gets as far as the tunnel. Whether this machine is a router is the operator's
+// decision, so it is not switched on here.
+func (g *Gateway) forwarding() {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	if err == nil && strings.TrimSpace(string(b)) == "0" {
+		g.journal.say("%%CULVERT-4-NO_FORWARDING: the kernel does not forward packets, so only this machine's own use the tunnel; to forward: sysctl -w net.ipv4.ip_forward=1")
+	}
 }
 
 // listen opens the sockets of one local address.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"culvert/internal/core/diagnose"
-	"culvert/internal/core/event"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -148,15 +147,4 @@ func (g *Gateway) evidence(s *status.Gateway) diagnose.Evidence {
 		up[f.ID] = len(f.Children) > 0
 	}
 	return diagnose.Evidence{Settings: g.settings, Now: s.Now, ISAKMP: s.ISAKMP, Up: up, Failures: s.Failures}
-}
-
-// exchange is the events with one peer; with all of them for the zero Addr.
-func (g *Gateway) exchange(peer netip.Addr) []event.Event {
-	var out []event.Event
-	for _, e := range g.journal.past() {
-		if !peer.IsValid() || e.Peer.Addr() == peer {
-			out = append(out, e)
-		}
-	}
-	return out
 }
