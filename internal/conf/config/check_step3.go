@@ -63,7 +63,7 @@ func (k *checker) set(t *TransformSet, severity Severity) {
 		if t.Mode == suite.Transport {
 			fix = t.line() + "\n mode tunnel"
 		}
-		k.add(severity, at, fmt.Sprintf("transform set %s cannot be negotiated: Culvert does not have %s yet", t.Name, why), "it is neither offered nor accepted in phase 2", fix)
+		k.add(Error, at, fmt.Sprintf("transform set %s cannot be negotiated: Culvert does not have %s yet", t.Name, why), "it is neither offered nor accepted in phase 2", fix)
 	}
 	parts := weakTransforms(t)
 	switch {

@@ -41,7 +41,7 @@ func (k *checker) listsWork() {
 		}
 		seen[e.ACL] = true
 		if !list.Extended {
-			k.add(Error, e.ACLOrigin, fmt.Sprintf("crypto access list %s is a standard list", list.Name),
+			k.add(k.severity(m), e.ACLOrigin, fmt.Sprintf("crypto access list %s is a standard list", list.Name),
 				"it names no destination: everything from its sources is caught, and the peer refuses the flow", "ip access-list extended NAME\n permit ip LOCAL WILDCARD REMOTE WILDCARD")
 			return
 		}
@@ -49,22 +49,22 @@ func (k *checker) listsWork() {
 		for i := range list.Lines {
 			if line := &list.Lines[i]; !line.IsRemark() && line.Action == flow.Permit {
 				permits++
-				k.permit(list, line)
+				k.permit(list, line, k.severity(m))
 			}
 		}
 		if permits == 0 {
-			k.add(Error, wrote(list.Origin, e.ACLOrigin), fmt.Sprintf("crypto access list %s permits nothing", list.Name),
+			k.add(k.severity(m), wrote(list.Origin, e.ACLOrigin), fmt.Sprintf("crypto access list %s permits nothing", list.Name),
 				"nothing is interesting: no tunnel is negotiated, and the traffic leaves in the clear", k.exampleLine(list.Name))
 		}
 	})
 }
 
 // permit looks at one line of interesting traffic.
-func (k *checker) permit(list *flow.List, line *flow.Line) {
+func (k *checker) permit(list *flow.List, line *flow.Line, severity Severity) {
 	where := fmt.Sprintf("crypto access list %s, line %d (%s)", list.Name, line.Seq, line.Text)
 	if _, ok := line.Selectors(); !ok || line.Proto == flow.ICMP && line.ICMPType >= 0 {
-		k.add(Error, line.Origin, where+" is no pair of proxy identities: those are two prefixes, a protocol and one port on a side",
-			"the line is not negotiated, and its traffic is not carried", "permit ip LOCAL WILDCARD REMOTE WILDCARD")
+		k.add(severity, line.Origin, where+" is no pair of proxy identities: those are two prefixes, a protocol and one port on a side",
+			"the line cannot be negotiated: its traffic would not be protected", k.exampleLine(list.Name))
 		return
 	}
 	switch {

@@ -79,11 +79,11 @@ func (k *checker) entriesWork() {
 		if e.PFS == suite.NoGroup || e.PFS.Row().Verdict != suite.Legacy {
 			return
 		}
-		severity, then := Error, "no phase 2 is negotiated for the entry"
+		severity, then := Error, "no phase 2 is negotiated for the entry without \""+shieldLine+"\""
 		if k.c.Legacy {
 			severity, then = Note, "it is offered because of \""+shieldLine+"\"; the group can be broken"
 		}
-		k.add(severity, e.PFSOrigin, fmt.Sprintf("perfect forward secrecy with %s needs \"%s\"", e.PFS, shieldLine), then, entryLine(m, e)+"\n set pfs group14")
+		k.add(severity, e.PFSOrigin, fmt.Sprintf("perfect forward secrecy is to use %s", e.PFS), then, entryLine(m, e)+"\n set pfs group14")
 	})
 }
 
@@ -146,6 +146,9 @@ func (k *checker) routes() {
 			}
 		}
 		for _, f := range e.Flows() {
+			if !e.ACL.Extended {
+				break // step 4 tells that
+			}
 			k.farSite(table, e, f)
 		}
 	}

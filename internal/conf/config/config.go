@@ -1,4 +1,3 @@
-// Package config is the typed model of the five steps.
 package config
 
 import (

@@ -109,10 +109,6 @@ func (r *reader) legal(t *TransformSet, m *ios.Match, l ios.Line) bool {
 	case t.Cipher == suite.NoCipher && t.Integ != suite.NoHash:
 		r.fault(l, w, "%s needs an ESP cipher such as esp-aes, or esp-null for none", t.Integ.Row().ESP)
 	default:
-		if t.AH == suite.NoHash && t.Integ == suite.NoHash && !t.Cipher.Combined() {
-			r.report(Warning, l, l.Column+w.Column-1, w.Text,
-				"this set encrypts without integrity protection: anyone can change the packets unseen", t.line()+" esp-sha256-hmac")
-		}
 		return true
 	}
 	return false
@@ -149,7 +145,7 @@ func (r *reader) transformsInUse() {
 		}
 		p := Problem{Severity: Warning, File: r.c.File, Line: at.Line, Column: at.Column, Message: "valid IOS that Culvert does not support yet: " + why}
 		if used[t.Name] {
-			p.Severity = Error
+			p.Severity, p.Step = Error, 3 // Check tells it too, with its consequence
 		}
 		r.problems = append(r.problems, p)
 	}

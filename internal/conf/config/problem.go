@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"culvert/internal/core/origin"
 )
@@ -44,7 +45,7 @@ func (p Problem) String() string {
 	}
 	s += p.Message
 	if p.Fix != "" {
-		s += "; write: " + p.Fix
+		s += "; write: " + strings.ReplaceAll(p.Fix, "\n ", ", then ")
 	}
 	return s
 }

@@ -217,7 +217,7 @@ func interfaceTypes() []string {
 		"GigabitEthernet", "FastEthernet", "Ethernet", "TenGigabitEthernet", "TwoGigabitEthernet", "FiveGigabitEthernet",
 		"TwentyFiveGigE", "FortyGigabitEthernet", "HundredGigE", "Loopback", "Tunnel", "Vlan", "Port-channel", "Serial",
 		"Dialer", "Virtual-Template", "Virtual-Access", "BVI", "BDI", "Null", "ATM", "Cellular", "Async", "Multilink",
-		"Dot11Radio", "NVI", "POS",
+		"Dot11Radio", "NVI",
 	}
 }
 

@@ -33,12 +33,12 @@ type SyntaxError struct {
 // Error is what people read: `word "xyz": expected address or hostname`.
 func (e *SyntaxError) Error() string {
 	switch {
-	case e.Kind == Ambiguous:
+	case e.Kind == Ambiguous && e.Word != "":
 		return fmt.Sprintf("word %s: ambiguous, it may be %s", Quote(e.Word), Join(e.Expected))
 	case e.Kind == Incomplete:
 		return "the line ends here: expected " + Join(e.Expected)
 	case e.Word == "":
-		return fmt.Sprintf("expected %s here; a key has no blanks", Join(e.Expected))
+		return fmt.Sprintf("expected %s here, behind the key (a key has no blanks)", Join(e.Expected))
 	case e.Guess != "":
 		return fmt.Sprintf("word %s: expected %s (did you mean %q?)", Quote(e.Word), Join(e.Expected), e.Guess)
 	}
@@ -89,12 +89,14 @@ const EndOfLine = "the end of the line"
 func refusal(line string, before []thread, tk token, ambiguous []string) *SyntaxError {
 	e := &SyntaxError{Kind: Unknown, Line: line, Column: tk.start + 1, Word: tk.text}
 	e.Expected, e.Path = expectations(before, false), path(before)
+	if afterSecret(before) && !isQuad(tk.text) {
+		e.Word = ""
+	}
 	if len(ambiguous) > 0 {
 		e.Kind, e.Expected = Ambiguous, ambiguous
 		return e
 	}
-	if afterSecret(before) {
-		e.Word = ""
+	if e.Word == "" {
 		return e
 	}
 	e.Guess = Nearest(tk.text, keywordsOf(before))
@@ -163,12 +165,17 @@ func path(threads []thread) []string {
 	return out
 }
 
-// afterSecret reports whether the last word of a reading is a key, so that
-// the next word may be the rest of it.
+// isQuad reports whether a word can be meant as an address or a mask: no part of a key.
+func isQuad(s string) bool { return strings.Count(s, ".") == 3 && strings.Trim(s, "0123456789.") == "" }
+
+// afterSecret reports whether a reading has a key, so that the word may be a
+// part of it: people write keys with blanks.
 func afterSecret(threads []thread) bool {
 	for _, th := range threads {
-		if th.last != nil && th.last.word.Secret {
-			return true
+		for s := th.last; s != nil; s = s.prev {
+			if s.word.Secret {
+				return true
+			}
 		}
 	}
 	return false
