@@ -7,6 +7,7 @@ import (
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/isakmp"
+	"culvert/internal/core/suite"
 )
 
 // portNATT is where IKE and ESP meet behind a NAT (RFC 3947 section 4).
@@ -66,10 +67,26 @@ func (s *SA) float() {
 }
 
 // moveTo follows the peer to the ports an accepted message came from and went
-// to, when there is a NAT to change them. The addresses stay: Handle takes
-// nothing from elsewhere, and a crypto map entry names its peer by address.
+// to, when there is a NAT to change them, or the peer believes so and came to
+// port 4500. The addresses stay: Handle takes nothing from elsewhere, and a
+// crypto map entry names its peer by address.
 func (s *SA) moveTo(m *message) {
-	if s.Encap() {
+	if s.Encap() || m.local.Port() == portNATT {
 		s.Local, s.Remote = m.local, m.remote
 	}
 }
+
+// initFits and respFits say which encapsulation an SA may have. The initiator
+// demands what it offered. The responder takes the initiator's word, which is
+// authentic, while the NAT-D payloads of MM3 and MM4 are not: who spoils them on
+// the path must not set the two ends at odds for a day. UDP fits only where the
+// initiator has moved to port 4500 (RFC 3947 section 4).
+func (s *SA) initFits(mode suite.Mode, encap string) bool {
+	return encap == wordsOf(encapsulation(mode, s.Encap()))
+}
+
+func (s *SA) respFits(mode suite.Mode, encap string) bool {
+	return encap == wordsOf(encapsulation(mode, false)) || s.floated() && encap == wordsOf(encapsulation(mode, true))
+}
+
+func (s *SA) floated() bool { return s.Local.Port() == portNATT }

@@ -289,6 +289,9 @@ func (s *SA) initKeyExchange(c *Context, m *message) error {
 	if err != nil {
 		return err
 	}
+	if bytes.Equal(ke, s.main.gxi) || bytes.Equal(nonce, s.main.ni) {
+		return malformed("MM4 is our own MM3, come back")
+	}
 	if err := s.detectNAT(c, m); err != nil {
 		return err
 	}

@@ -163,15 +163,15 @@ func readSetAttributes(o *event.Proposal, attrs []isakmp.Attribute) (err error) 
 }
 
 // mismatch compares an offer with one of our transform sets under the PFS
-// rule and the encapsulation that NAT demands.
-func (o *offer) mismatch(c *Context, set policy.TransformSet, pfs suite.Group, encap bool) string {
+// rule and the encapsulations that fit.
+func (o *offer) mismatch(c *Context, set policy.TransformSet, pfs suite.Group, fits func(suite.Mode, string) bool) string {
 	if o.Unknown != "" {
 		return "protocol"
 	}
 	if m := set.Mismatch(o.Set); m != "" {
 		return m
 	}
-	if want := encapsulation(set.Mode, encap); o.Encap != wordsOf(want) {
+	if !fits(set.Mode, o.Encap) {
 		return "mode"
 	}
 	if !c.Settings.PFSAllows(pfs, o.Group) {

@@ -229,14 +229,14 @@ func (s *SA) readQM2(c *Context, m *message, q *quickMode) (ke []byte, err error
 		return nil, malformed("QM2 chooses %d transforms, expected one", len(offers))
 	}
 	o := offers[0]
-	i := slices.IndexFunc(q.sets, func(t policy.TransformSet) bool { return o.mismatch(c, t, q.pfs, s.Encap()) == "" && o.Group == q.pfs })
+	i := slices.IndexFunc(q.sets, func(t policy.TransformSet) bool { return o.mismatch(c, t, q.pfs, s.initFits) == "" && o.Group == q.pfs })
 	if i < 0 {
 		return nil, malformed("QM2 chooses what was not offered: %s %s %s", o.Set, o.Group, o.Unknown)
 	}
 	if err := sameProxies(m, q); err != nil {
 		return nil, err
 	}
-	q.child.Set = q.sets[i]
+	q.child.Set, q.child.Encap = q.sets[i], s.Encap()
 	q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(o.Lifetime)
 	q.child.Out.SPI = binary.BigEndian.Uint32(o.proposal.SPI)
 	s.takeResponderLifetime(m, q)
@@ -325,7 +325,7 @@ func (s *SA) quickShared(c *Context, q *quickMode, ke []byte, then func(*Context
 func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) {
 	k := q.child
 	k.Flow, k.Selectors, k.PFS = q.flow.ID, q.selects, q.pfs
-	k.Local, k.Remote, k.Encap, k.PeerBehind = s.Local, s.Remote, s.Encap(), s.NAT.PeerBehind
+	k.Local, k.Remote, k.PeerBehind = s.Local, s.Remote, s.NAT.PeerBehind
 	k.In.SPI, k.Established, k.ReplayWindow = q.spi, c.Now, c.Settings.ReplayWindow
 	k.Initiator = q.role == event.Initiator
 	for _, d := range []*sadb.Keys{&k.In, &k.Out} {
@@ -419,7 +419,7 @@ func (s *SA) chooseChild(c *Context, m *message, q *quickMode) (chosen offer, ke
 	if err := s.chooseFlow(c, m, q); err != nil {
 		return chosen, nil, err
 	}
-	if chosen, err = s.chooseSet(c, q, readSets(sa, s.Encap())); err != nil {
+	if chosen, err = s.chooseSet(c, q, readSets(sa, s.Encap() && s.floated())); err != nil {
 		return chosen, nil, err
 	}
 	q.pfs = chosen.Group
@@ -470,10 +470,10 @@ func (s *SA) chooseSet(c *Context, q *quickMode, offers []offer) (offer, error) 
 	onlyPFS := false
 	for _, set := range sets {
 		for i := range offers {
-			why := offers[i].mismatch(c, set, pfs, s.Encap())
+			why := offers[i].mismatch(c, set, pfs, s.respFits)
 			s.emit(c, event.ProposalCheck{Offer: offers[i].Proposal, Against: set, Mismatch: why})
 			if why == "" {
-				q.child.Set = set
+				q.child.Set, q.child.Encap = set, offers[i].Encap == wordsOf(encapsulation(set.Mode, true))
 				q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(offers[i].assumed())
 				q.child.Out.SPI = binary.BigEndian.Uint32(offers[i].proposal.SPI)
 				return offers[i], nil
