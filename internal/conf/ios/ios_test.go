@@ -72,9 +72,10 @@ func ExampleTree_Match() {
 	// [{<1-4294967295> } {<cr> }] clear
 }
 
-func TestMatch(t *testing.T) {
-	tree := execTree(t)
-	for _, c := range []struct{ mode, line, want string }{
+// matchCases are lines and what they mean: the command, or the command and its
+// canonical form, or the column and the error.
+func matchCases() []struct{ mode, line, want string } {
+	return []struct{ mode, line, want string }{
 		{"exec", "show crypto isakmp sa", "show-isakmp-sa"},
 		{"exec", "SH\tCry  ISA sa c", "show-isakmp-sa: show crypto isakmp sa count"},
 		{"exec", "sh cr ip sa int g0/1 det", "show-ipsec-sa: show crypto ipsec sa interface GigabitEthernet0/1 detail"},
@@ -119,7 +120,12 @@ func TestMatch(t *testing.T) {
 		{"config", "route 10.0.0.0 0.0.0.255 1.1.1.1", `16: word "0.0.0.255": expected a netmask such as 255.255.255.0`},
 		{"config", "crypto map M local Lo0", "map: crypto map M local-address Loopback0"},
 		{"nowhere", "x", `1: word "": expected a mode of this tree, not "nowhere"`},
-	} {
+	}
+}
+
+func TestMatch(t *testing.T) {
+	tree := execTree(t)
+	for _, c := range matchCases() {
 		m, err := tree.Match(c.mode, c.line)
 		got := ""
 		var e *SyntaxError
