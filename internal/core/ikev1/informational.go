@@ -187,6 +187,8 @@ func (s *SA) takeNotify(c *Context, body []byte) {
 			n.Type = isakmp.NotifyRUThereAck
 			s.Inform(c, n)
 		}
+	case n.Type == isakmp.NotifyRUThereAck:
+		s.confirmed(c, n)
 	case n.Type == isakmp.NotifyInitialContact:
 		c.done(InitialContact{SA: s})
 	case n.Type == isakmp.NotifyResponderLifetime:

@@ -437,6 +437,9 @@ func (s *SA) mainFailure(pending bool) event.Failed {
 func Respond(c *Context, conn int, h isakmp.Header, d door.Datagram) (*SA, error) {
 	m := &message{name: "MM1", raw: append([]byte(nil), d.Payload...), header: h, local: d.Local, remote: d.Remote}
 	var err error
+	if h.MessageID != 0 || h.Encrypted() {
+		return nil, malformed("MM1 with message ID %08x, flags %s, expected 0 and none", h.MessageID, h.Flags)
+	}
 	if m.payloads, _, err = isakmp.ParsePayloads(h.Next, m.raw[isakmp.HeaderSize:]); err != nil {
 		return nil, err
 	}

@@ -18,11 +18,6 @@ import (
 // quickMemory is how long a finished quick mode answers duplicates.
 const quickMemory = 60 * time.Second
 
-// settle is how long the initiator waits after QM3 before it sends with a new
-// SA. Many a responder puts its SAs in place only when it has worked through
-// QM3, and would drop what overtakes that.
-const settle = 40 * time.Millisecond
-
 // quickMode is the state of one quick mode exchange, RFC 2409 5.5.
 type quickMode struct {
 	id      uint32 // message ID
@@ -30,6 +25,7 @@ type quickMode struct {
 	awaits  string // "QM2", "QM3"; "" while computing and when done
 	done    bool
 	ends    time.Time // when it is given up, or forgotten
+	sent    time.Time // when QM1 left
 	flight  flight
 	flow    policy.Flow
 	selects flow.Selectors
@@ -95,7 +91,7 @@ func (s *SA) quickKeys(c *Context, q *quickMode, then func(*Context)) {
 func (s *SA) sendQM1(c *Context, q *quickMode) {
 	sa := offerSets(q.sets, q.pfs, q.flow.Entry.Lifetime, s.Encap(), q.spi)
 	p := s.quickBody(q, sa, q.ni, proxies(q.selects))
-	q.awaits = "QM2"
+	q.awaits, q.sent = "QM2", c.Now
 	q.flight.arm(c.Now)
 	s.move(c, "IKE_QM_I_QM1", "QM_IDLE")
 	s.sendQuick(c, q, "QM1", p, be32(q.id))
@@ -184,8 +180,9 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 		s.makeChild(c, q, shared)
 		q.done, q.ends = true, c.Now.Add(quickMemory)
 		// The inbound SA must stand before the peer hears QM3.
-		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: c.Now.Add(settle), Rekey: q.rekey})
+		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: s.patience(c, q), Rekey: q.rekey})
 		s.sendQM3(c, q)
+		s.confirm(c, q)
 		s.childUp(c, q)
 		s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
 	})
