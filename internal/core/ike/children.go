@@ -226,6 +226,17 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 	e.schedule(k)
 }
 
+// ready puts the outbound SA of a pair in place.
+func (e *Engine) ready(c *ikev1.Context, id sadb.ChildID) {
+	k := e.children[id]
+	if k == nil || k.outAt.IsZero() {
+		return
+	}
+	c.Out = append(c.Out, door.Install{Child: k.Child, Out: true})
+	e.send(c, k)
+	e.schedule(k)
+}
+
 // send marks a pair as the one to send with.
 func (e *Engine) send(c *ikev1.Context, k *child) {
 	k.outbound, k.outAt = true, time.Time{}
@@ -279,9 +290,7 @@ func (e *Engine) schedule(k *child) {
 // tickChild puts the outbound SA of a pair in place, renews the pair or ends it.
 func (e *Engine) tickChild(c *ikev1.Context, k *child) {
 	if !k.outAt.IsZero() && !c.Now.Before(k.outAt) {
-		c.Out = append(c.Out, door.Install{Child: k.Child, Out: true})
-		e.send(c, k)
-		e.schedule(k)
+		e.ready(c, k.ID)
 		return
 	}
 	if !k.hard.IsZero() && !c.Now.Before(k.hard) {

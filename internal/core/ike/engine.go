@@ -390,6 +390,8 @@ func (e *Engine) outcomes(c *ikev1.Context) {
 			e.established(c, o.SA)
 		case ikev1.ChildUp:
 			e.childUp(c, o)
+		case ikev1.Ready:
+			e.ready(c, o.Child)
 		case ikev1.ChildFailed:
 			e.childFailed(c, o)
 		case ikev1.PeerDeleted:
