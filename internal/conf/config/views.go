@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/policy"
@@ -16,7 +17,28 @@ func (c *Config) RunningHidden() string {
 	for i := range hidden.Keys {
 		hidden.Keys[i].Secret = crypt.NewSecret([]byte("<hidden>"))
 	}
+	hidden.Ignored = slices.Clone(c.Ignored)
+	for i := range hidden.Ignored {
+		hidden.Ignored[i].Text = withoutSecret(hidden.Ignored[i].Text)
+	}
 	return hidden.Running()
+}
+
+// withoutSecret hides what follows the word that announces a secret, in the
+// commands that are kept but not understood: "enable secret 5 …", "username u
+// password 7 …", "snmp-server community …", "key-string …", "… key 7 …".
+func withoutSecret(line string) string {
+	indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
+	w := strings.Fields(line)
+	for i := range w {
+		switch strings.ToLower(w[i]) {
+		case "secret", "password", "community", "key-string", "key", "pre-shared-key", "passphrase", "psk", "authentication-key", "md5":
+			if i+1 < len(w) {
+				return indent + strings.Join(w[:i+1], " ") + " <hidden>"
+			}
+		}
+	}
+	return line
 }
 
 // Entries is every entry of every crypto map, complete and applied or not, for

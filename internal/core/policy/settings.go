@@ -168,6 +168,9 @@ type Flow struct {
 // Flows lists the entry's permit lines that can be negotiated, in order.
 func (e *Entry) Flows() []Flow {
 	var out []Flow
+	if e.ACL == nil {
+		return nil
+	}
 	for i := range e.ACL.Lines {
 		l := &e.ACL.Lines[i]
 		if s, ok := l.Selectors(); ok {
