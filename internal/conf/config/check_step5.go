@@ -95,17 +95,17 @@ type hop struct {
 }
 
 // routeTable is the connected networks and the static routes.
-func (k *checker) routeTable() prefixes[hop] {
+func (x *index) routeTable() prefixes[hop] {
 	t := prefixes[hop]{}
 	distance := map[netip.Prefix]int{}
-	for i := range k.c.Routes {
-		r := &k.c.Routes[i]
+	for i := range x.c.Routes {
+		r := &x.c.Routes[i]
 		if d, ok := distance[r.Dest]; !ok || r.Distance < d {
 			t[r.Dest], distance[r.Dest] = hop{r.NextHop, r.Interface, r.Origin}, r.Distance
 		}
 	}
-	for i := range k.c.Interfaces {
-		f := &k.c.Interfaces[i]
+	for i := range x.c.Interfaces {
+		f := &x.c.Interfaces[i]
 		for _, p := range append([]netip.Prefix{f.Address}, f.Secondary...) {
 			if p.IsValid() {
 				t[p.Masked()] = hop{iface: f.Name, at: f.AddressOrigin}

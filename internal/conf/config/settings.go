@@ -37,7 +37,35 @@ func (c *Config) Settings() policy.Settings {
 			}
 		}
 	}
+	s.Unapplied = x.unapplied()
 	return s
+}
+
+// unapplied is the complete entries of the maps that are on no interface, each
+// as it would be on the interface that leads to its peer.
+func (x *index) unapplied() []policy.Entry {
+	var out []policy.Entry
+	var table prefixes[hop]
+	for i := range x.c.CryptoMaps {
+		m := &x.c.CryptoMaps[i]
+		for j := range m.Entries {
+			e := &m.Entries[j]
+			if len(x.applied[m.Name]) > 0 || len(e.Peers) == 0 {
+				continue
+			}
+			if table == nil {
+				table = x.routeTable()
+			}
+			f := x.interfaces[wayOut(table, ordered(e.Peers)[0].Addr)]
+			if f == nil {
+				f = &Interface{}
+			}
+			if u, ok := x.entry(m, e, f, x.local(m, f)); ok {
+				out = append(out, u)
+			}
+		}
+	}
+	return out
 }
 
 // index finds the parts of a Config by name.
@@ -92,7 +120,7 @@ func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr)
 	out := policy.Entry{
 		Map: m.Name, Seq: e.Seq, Interface: f.Name, Local: local, PFS: e.PFS, Lifetime: x.c.DefaultLifetime, ACL: x.lists[e.ACL],
 		In: x.lists[f.AccessGroupIn], InOrigin: f.AccessGroupInOrigin,
-		Origin: e.Origin, SetOrigin: e.SetOrigin, PFSOrigin: e.PFSOrigin, ACLOrigin: e.ACLOrigin,
+		InterfaceOrigin: f.Origin, Origin: e.Origin, SetOrigin: e.SetOrigin, PFSOrigin: e.PFSOrigin, ACLOrigin: e.ACLOrigin,
 		LifetimeOrigin: wrote(e.TimeOrigin, wrote(e.VolumeOrigin, x.c.DefaultLifetimeOrigin)),
 	}
 	for i, p := range ordered(e.Peers) {

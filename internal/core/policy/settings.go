@@ -153,6 +153,8 @@ type Entry struct {
 	// nil lets everything in.
 	In     *flow.List
 	Origin origin.Line // the "crypto map NAME SEQ ipsec-isakmp" line
+	// InterfaceOrigin is the "interface" line of Interface.
+	InterfaceOrigin origin.Line
 	// Where the parts were written.
 	PeerOrigin, SetOrigin, PFSOrigin, ACLOrigin, LifetimeOrigin, InOrigin origin.Line
 }
@@ -186,6 +188,10 @@ type Settings struct {
 	Policies []ISAKMP // ascending priority number
 	Keys     []Key
 	Entries  []Entry // in the order they are tried
+	// Unapplied are complete entries of crypto maps that no interface carries:
+	// never negotiated, told by explain. Interface and Local are those of the
+	// interface that leads to the first peer, when there is one.
+	Unapplied []Entry
 	// Legacy is "crypto engine compliance shield disable": legacy algorithms
 	// may be negotiated.
 	Legacy       bool
