@@ -12,10 +12,13 @@ import (
 // QM3 has no answer, and many a responder puts its SAs in place only when it
 // has worked through QM3: what overtakes that is lost there. So the initiator
 // asks behind QM3 whether the peer is there (RFC 3706). A peer works through
-// its messages one by one: its answer says that QM3 has been dealt with, and
-// traffic may follow. A peer without dead peer detection is given time instead.
+// its messages one by one, so an answer says that QM3 has been dealt with, and
+// traffic may follow. It asks twice: a peer with several threads may take up two
+// messages that come together in either order, but not one that it itself has
+// made possible. A peer without dead peer detection is given time instead.
 const (
-	confirmWait = time.Second // for the answer; then traffic goes out all the same
+	confirmAsks = 2
+	confirmWait = time.Second // for the answers; then traffic goes out all the same
 	settleLeast = 40 * time.Millisecond
 )
 
@@ -26,6 +29,12 @@ type Ready struct {
 }
 
 func (Ready) outcome() {}
+
+// confirmation is what an answer to R-U-THERE helps to make ready.
+type confirmation struct {
+	child sadb.ChildID
+	asks  int // how many more R-U-THERE are to be answered
+}
 
 // patience is when traffic goes out at the latest: after the answer's time, or,
 // without dead peer detection, after as long as the peer took for QM2, which
@@ -40,9 +49,12 @@ func (s *SA) patience(c *Context, q *quickMode) time.Time {
 
 // confirm sends R-U-THERE behind QM3.
 func (s *SA) confirm(c *Context, q *quickMode) {
-	if !s.PeerDPD {
-		return
+	if s.PeerDPD {
+		s.areYouThere(c, confirmation{q.child.ID, confirmAsks})
 	}
+}
+
+func (s *SA) areYouThere(c *Context, about confirmation) {
 	if s.probe == 0 {
 		// RFC 3706 6.2: the first sequence number is random, without the top bit.
 		s.probe = binary.BigEndian.Uint32(c.octets(4)) >> 1
@@ -51,7 +63,7 @@ func (s *SA) confirm(c *Context, q *quickMode) {
 		clear(s.confirms) // a peer that does not answer; time makes these ready
 	}
 	s.probe++
-	s.confirms[s.probe] = q.child.ID
+	s.confirms[s.probe] = about
 	s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(),
 		Type: isakmp.NotifyRUThere, Data: be32(s.probe)})
 }
@@ -62,8 +74,14 @@ func (s *SA) confirmed(c *Context, n isakmp.Notification) {
 		return
 	}
 	seq := binary.BigEndian.Uint32(n.Data)
-	if id, asked := s.confirms[seq]; asked {
-		delete(s.confirms, seq)
-		c.done(Ready{SA: s, Child: id})
+	about, asked := s.confirms[seq]
+	if !asked {
+		return
 	}
+	delete(s.confirms, seq)
+	if about.asks--; about.asks > 0 {
+		s.areYouThere(c, about)
+		return
+	}
+	c.done(Ready{SA: s, Child: about.child})
 }
