@@ -139,7 +139,7 @@ func runWeather(t *testing.T, w weather, group suite.Group, side string, seed ui
 }
 
 // In fair weather the exchange is the nine messages of the RFC, and the
-// question behind QM3 whether it has been dealt with, twice.
+// question behind QM3 whether it has been dealt with.
 func TestFairExchange(t *testing.T) {
 	a, b := sites(pfs(14))
 	x, r1, r2 := world(t, 1, a, b)
@@ -148,7 +148,7 @@ func TestFairExchange(t *testing.T) {
 	id := trigger(r1)
 	x.Run(5*time.Second, nil)
 	bothUp(t, id, r1, r2)
-	if got, want := fmt.Sprint(wire), "[R1 R2 R1 R2 R1 R2 R1 R2 R1 R1 R2 R1 R2]"; got != want {
+	if got, want := fmt.Sprint(wire), "[R1 R2 R1 R2 R1 R2 R1 R2 R1 R1 R2]"; got != want {
 		t.Errorf("on the wire: %s, want %s", got, want)
 	}
 	up := happened[event.Phase1Up](r2)

@@ -30,6 +30,7 @@ type child struct {
 	soft, hard time.Time
 	outbound   bool // we may send with it
 	outAt      time.Time
+	asked      bool // the peer was asked whether it is ready for that
 	superseded bool // a newer pair carries its traffic; it is not renewed
 	renewing   bool
 	replaces   sadb.ChildID // the pair that it renews
@@ -226,6 +227,22 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 	e.schedule(k)
 }
 
+// settled asks the peer, once, whether the outbound SA may be put in place.
+func (e *Engine) settled(c *ikev1.Context, k *child) {
+	sa := e.carrier(c.Now, k.pair())
+	if sa == nil || k.asked {
+		e.ready(c, k.ID)
+		return
+	}
+	k.asked, k.outAt = true, sa.Confirm(c, k.ID)
+	if k.outAt == c.Now {
+		e.ready(c, k.ID)
+		return
+	}
+	e.schedule(k)
+	e.after(c, sa)
+}
+
 // ready puts the outbound SA of a pair in place.
 func (e *Engine) ready(c *ikev1.Context, id sadb.ChildID) {
 	k := e.children[id]
@@ -290,7 +307,7 @@ func (e *Engine) schedule(k *child) {
 // tickChild puts the outbound SA of a pair in place, renews the pair or ends it.
 func (e *Engine) tickChild(c *ikev1.Context, k *child) {
 	if !k.outAt.IsZero() && !c.Now.Before(k.outAt) {
-		e.ready(c, k.ID)
+		e.settled(c, k)
 		return
 	}
 	if !k.hard.IsZero() && !c.Now.Before(k.hard) {

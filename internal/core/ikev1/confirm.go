@@ -11,14 +11,14 @@ import (
 
 // QM3 has no answer, and many a responder puts its SAs in place only when it
 // has worked through QM3: what overtakes that is lost there. So the initiator
-// asks behind QM3 whether the peer is there (RFC 3706). A peer works through
-// its messages one by one, so an answer says that QM3 has been dealt with, and
-// traffic may follow. It asks twice: a peer with several threads may take up two
-// messages that come together in either order, but not one that it itself has
-// made possible. A peer without dead peer detection is given time instead.
+// gives it time, and then asks whether it is there (RFC 3706): a peer works
+// through its messages one by one, so its answer says that QM3 has been dealt
+// with. It does not ask at once, since a peer with several threads may take up
+// two messages that come together in either order, and one that keeps few
+// initialization vectors (strongSwan: three exchanges) could then no longer read
+// QM3. A peer without dead peer detection is given time only.
 const (
-	confirmAsks = 2
-	confirmWait = time.Second // for the answers; then traffic goes out all the same
+	confirmWait = time.Second // for the answer; then traffic goes out all the same
 	settleLeast = 40 * time.Millisecond
 )
 
@@ -30,31 +30,18 @@ type Ready struct {
 
 func (Ready) outcome() {}
 
-// confirmation is what an answer to R-U-THERE helps to make ready.
-type confirmation struct {
-	child sadb.ChildID
-	asks  int // how many more R-U-THERE are to be answered
+// settles is when the peer should have dealt with QM3: after as long as it took
+// for QM2, which was the harder work.
+func (s *SA) settles(c *Context, q *quickMode) time.Time {
+	return c.Now.Add(min(max(c.Now.Sub(q.sent), settleLeast), confirmWait))
 }
 
-// patience is when traffic goes out at the latest: after the answer's time, or,
-// without dead peer detection, after as long as the peer took for QM2, which
-// was the harder work.
-func (s *SA) patience(c *Context, q *quickMode) time.Time {
-	if s.PeerDPD {
-		return c.Now.Add(confirmWait)
+// Confirm asks the peer whether it has dealt with the QM3 of a pair; Ready comes
+// when it has. It returns until when to wait for that, now when it cannot be asked.
+func (s *SA) Confirm(c *Context, id sadb.ChildID) time.Time {
+	if !s.PeerDPD || !s.Up() {
+		return c.Now
 	}
-	took := c.Now.Sub(q.sent)
-	return c.Now.Add(min(max(took, settleLeast), confirmWait))
-}
-
-// confirm sends R-U-THERE behind QM3.
-func (s *SA) confirm(c *Context, q *quickMode) {
-	if s.PeerDPD {
-		s.areYouThere(c, confirmation{q.child.ID, confirmAsks})
-	}
-}
-
-func (s *SA) areYouThere(c *Context, about confirmation) {
 	if s.probe == 0 {
 		// RFC 3706 6.2: the first sequence number is random, without the top bit.
 		s.probe = binary.BigEndian.Uint32(c.octets(4)) >> 1
@@ -63,9 +50,10 @@ func (s *SA) areYouThere(c *Context, about confirmation) {
 		clear(s.confirms) // a peer that does not answer; time makes these ready
 	}
 	s.probe++
-	s.confirms[s.probe] = about
+	s.confirms[s.probe] = id
 	s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(),
 		Type: isakmp.NotifyRUThere, Data: be32(s.probe)})
+	return c.Now.Add(confirmWait)
 }
 
 // confirmed takes R-U-THERE-ACK.
@@ -74,14 +62,8 @@ func (s *SA) confirmed(c *Context, n isakmp.Notification) {
 		return
 	}
 	seq := binary.BigEndian.Uint32(n.Data)
-	about, asked := s.confirms[seq]
-	if !asked {
-		return
+	if id, asked := s.confirms[seq]; asked {
+		delete(s.confirms, seq)
+		c.done(Ready{SA: s, Child: id})
 	}
-	delete(s.confirms, seq)
-	if about.asks--; about.asks > 0 {
-		s.areYouThere(c, about)
-		return
-	}
-	c.done(Ready{SA: s, Child: about.child})
 }

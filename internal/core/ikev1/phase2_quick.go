@@ -180,9 +180,8 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 		s.makeChild(c, q, shared)
 		q.done, q.ends = true, c.Now.Add(quickMemory)
 		// The inbound SA must stand before the peer hears QM3.
-		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: s.patience(c, q), Rekey: q.rekey})
+		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: s.settles(c, q), Rekey: q.rekey})
 		s.sendQM3(c, q)
-		s.confirm(c, q)
 		s.childUp(c, q)
 		s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
 	})

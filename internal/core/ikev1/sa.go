@@ -48,7 +48,7 @@ type SA struct {
 	jobs      map[uint64]func(*Context, crypt.Result)
 	keepalive time.Time
 	probe     uint32                  // sequence number of the last R-U-THERE, 0 for none
-	confirms  map[uint32]confirmation // by that number
+	confirms  map[uint32]sadb.ChildID // by that number
 	dead      bool
 }
 
@@ -56,7 +56,7 @@ func newSA(c *Context, conn int, role event.Role, local, remote netip.AddrPort) 
 	return &SA{
 		Conn: conn, Role: role, Local: local, Remote: remote, started: c.Now,
 		state: "MM_NO_STATE", step: "IKE_READY",
-		quick: map[uint32]*quickMode{}, used: map[uint32]struct{}{}, jobs: map[uint64]func(*Context, crypt.Result){}, confirms: map[uint32]confirmation{},
+		quick: map[uint32]*quickMode{}, used: map[uint32]struct{}{}, jobs: map[uint64]func(*Context, crypt.Result){}, confirms: map[uint32]sadb.ChildID{},
 	}
 }
 
