@@ -23,6 +23,7 @@ func layers() []layer {
 		{"internal/conf", []string{"internal/core/origin", "internal/core/suite", "internal/core/flow", "internal/core/policy", "internal/core/crypt"}},
 		{"internal/core", nil},
 		{"internal/archtest", nil},
+		{"internal/doctest", nil},
 		{"internal/tools", nil},
 		// The two sites' configurations, embedded for the lab, tests and documents.
 		{"examples", nil},
