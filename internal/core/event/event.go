@@ -219,6 +219,7 @@ const (
 	BadIdentity    Code = "bad-identity"  // the peer's identity is not the one expected
 	Cleared        Code = "cleared"       // an operator or the peer ended it
 	NoEntry        Code = "no-crypto-map" // no crypto map entry names this peer
+	SpeaksIKEv2    Code = "ikev2"         // the peer negotiates in IKEv2
 	LegacyOnly     Code = "legacy-only"   // all that is in common is behind the compliance shield
 )
 

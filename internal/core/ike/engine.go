@@ -179,7 +179,7 @@ func (e *Engine) update(p pair, change func(*peer)) {
 func (e *Engine) datagram(c *ikev1.Context, d door.Datagram) {
 	h, err := isakmp.ParseHeader(d.Payload)
 	if err != nil {
-		drop(c, d, err.Error(), event.BadMessage)
+		e.unreadable(c, h, d, err)
 		return
 	}
 	if h.InitiatorCookie.IsZero() {
@@ -196,6 +196,15 @@ func (e *Engine) datagram(c *ikev1.Context, d door.Datagram) {
 		return
 	}
 	drop(c, d, "IKE message from "+d.Remote.Addr().String()+" has no SA and is not an initialization offer", event.NoSA)
+}
+
+// unreadable drops a datagram that is no IKEv1 message. A configured peer that
+// speaks IKEv2 is worth remembering: explain tells it.
+func (e *Engine) unreadable(c *ikev1.Context, h isakmp.Header, d door.Datagram, err error) {
+	if errors.Is(err, isakmp.ErrVersion) && h.Major() == 2 && e.settings.HasPeer(d.Local.Addr(), d.Remote.Addr()) {
+		refused(c, d, event.Failed{Phase: 1, Pending: true, Code: event.SpeaksIKEv2, Reason: "the peer speaks IKEv2", LastReceived: "IKE_SA_INIT"})
+	}
+	drop(c, d, err.Error(), event.BadMessage)
 }
 
 func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
