@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"culvert/internal/core/event"
@@ -20,18 +21,18 @@ func (c *explainer) failed(down []policy.Flow) bool {
 		c.report.Status = "negotiating"
 	}
 	blocked := c.report.Culprit == 1
+	if c.configurationTells(e, w) {
+		return true
+	}
 	if w.Phase == 2 {
 		c.phase1OK()
-	}
-	if blocked && (w.Code == event.NoAnswer || w.Code == event.WrongKey || w.Code == event.Expired) {
-		return true // the configuration tells why already
 	}
 	if !blocked && (w.LastReceived != "" || w.Notified != "") {
 		c.set(1, OK, "IKE of the peer comes in")
 	}
 	reasons := map[event.Code]func(event.Event, event.Failed){
 		event.NoAnswer: c.noAnswer, event.NoPolicy: c.noPolicy, event.NoKey: c.noKey, event.WrongKey: c.wrongKey,
-		event.NoTransformSet: c.noTransformSet, event.PFSMismatch: c.pfsMismatch, event.NoProxy: c.noProxy, event.LegacyOnly: c.legacyOnly,
+		event.NoTransformSet: c.noTransformSet, event.PFSMismatch: c.pfsMismatch, event.NoProxy: c.noProxy, event.LegacyOnly: c.legacyOnly, event.SpeaksIKEv2: c.speaksIKEv2,
 	}
 	if tell := reasons[w.Code]; tell != nil {
 		tell(e, w)
@@ -39,6 +40,20 @@ func (c *explainer) failed(down []policy.Flow) bool {
 		c.other(w)
 	}
 	return true
+}
+
+// configurationTells reports whether our own configuration, judged already,
+// says why the negotiation failed, and better than the failure does.
+func (c *explainer) configurationTells(e event.Event, w event.Failed) bool {
+	switch c.report.Culprit {
+	case 1:
+		return w.Code == event.NoAnswer || w.Code == event.WrongKey || w.Code == event.Expired
+	case 2:
+		return w.Code == event.NoPolicy || w.Code == event.NoKey || w.Code == event.LegacyOnly && e.Role == event.Initiator
+	case 3:
+		return w.Code == event.NoTransformSet || w.Code == event.LegacyOnly && e.Role == event.Initiator
+	}
+	return false
 }
 
 // last finds the newest failure that concerns the entry: a phase 2 failure of
@@ -51,6 +66,9 @@ func (c *explainer) last(down []policy.Flow) (e event.Event, w event.Failed, ok 
 			continue
 		}
 		if (x.Flow != policy.FlowID{}) && !mine(down, x.Flow) {
+			continue
+		}
+		if x.Code == event.NoProxy && f.Role == event.Responder && !c.asks(x.Offered) {
 			continue
 		}
 		e, w, ok = f, x, true
@@ -89,10 +107,7 @@ func (c *explainer) noAnswer(_ event.Event, w event.Failed) {
 		c.there(fmt.Sprintf("access-list NUMBER permit udp host %s host %s %s", c.entry.Local, peer, what)))
 }
 
-func (c *explainer) noKey(event.Event, event.Failed) {
-	c.blame(2, true, "no key for the peer", fmt.Sprintf("There is no pre-shared key for the peer %s.", c.report.Peer),
-		Fix{Side: c.side(), Write: []string{"crypto isakmp key KEY address " + c.report.Peer.String()}, Add: true})
-}
+func (c *explainer) noKey(event.Event, event.Failed) { c.noKeyHere() }
 
 func (c *explainer) wrongKey(e event.Event, w event.Failed) {
 	key, _ := c.Settings.KeyFor(c.report.Peer)
@@ -125,25 +140,23 @@ func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 		return
 	}
 	diff := differences(p, o)
-	fixes := make([]Fix, 0, len(diff)+1)
-	for _, d := range diff {
-		at := d.origin
-		if at.IsZero() {
-			at = p.Origin
-		}
-		fixes = append(fixes, c.here(at, d.line))
-		if d.origin.IsZero() {
-			fixes[len(fixes)-1].Add = true
-		}
+	here := c.changes(p, diff)
+	if !c.Settings.Negotiable(o.Verdict()) {
+		here = together(here, c.shieldOff())
 	}
-	fixes = append(fixes, c.there(policyLines(p)...))
 	names := make([]string, len(diff))
 	for i, d := range diff {
 		names[i] = d.name
 	}
 	c.blame(2, true, "no policy in common: "+strings.Join(names, ", "),
 		fmt.Sprintf("%s offered %s; %s here has %s: they differ in %s.", c.report.Peer, offered(w.PolicyOffers), policyName(p), p, strings.Join(names, " and ")),
-		fixes...)
+		here, c.there(policyLines(p)...))
+}
+
+func (c *explainer) speaksIKEv2(event.Event, event.Failed) {
+	c.blame(2, true, "the peer speaks IKEv2",
+		fmt.Sprintf("%s begins the negotiation in IKEv2; this gateway speaks IKEv1.", c.report.Peer),
+		c.there("IKEv1 for this tunnel: on IOS a crypto map entry without \"set ikev2-profile\", on strongSwan \"version = 1\", on libreswan \"ikev2=no\""))
 }
 
 func (c *explainer) legacyOnly(_ event.Event, w event.Failed) {
@@ -152,14 +165,14 @@ func (c *explainer) legacyOnly(_ event.Event, w event.Failed) {
 		step = 3
 	}
 	c.blame(step, true, "only legacy algorithms", "All that could be agreed uses legacy algorithms (DES, 3DES, MD5, groups 1, 2, 5), which the compliance shield keeps from being negotiated.",
-		Fix{Side: c.side(), Write: []string{"crypto engine compliance shield disable"}, Add: true})
+		c.shieldOff())
 }
 
 func (c *explainer) noTransformSet(e event.Event, w event.Failed) {
 	sets := c.Settings.UsableSets(c.entry)
 	if e.Role == event.Initiator {
 		also := ", or it demands PFS (step 5)"
-		fixes := []Fix{c.there(setLine(sets[0])), c.here(sets[0].Origin, "crypto ipsec transform-set "+sets[0].Name+" THE TRANSFORMS OF THE PEER")}
+		fixes := []choice{c.there(setLine(sets[0])), c.here(sets[0].Origin, "crypto ipsec transform-set "+sets[0].Name+" THE TRANSFORMS OF THE PEER")}
 		if c.entry.PFS != 0 {
 			also = fmt.Sprintf(", or it does not take PFS with group %d (step 5)", uint16(c.entry.PFS))
 			fixes = append(fixes, c.there(fmt.Sprintf("set pfs group%d", uint16(c.entry.PFS))))
@@ -183,14 +196,18 @@ func (c *explainer) noTransformSet(e event.Event, w event.Failed) {
 	}
 	want := t
 	want.Cipher, want.KeyBits, want.Integ = o.Set.Cipher, o.Set.KeyBits, o.Set.Integ
+	here := c.here(t.Origin, setLine(want))
+	if !c.Settings.Negotiable(want.Verdict()) {
+		here = together(here, c.shieldOff())
+	}
 	c.blame(3, true, "no transform set in common: "+why,
 		fmt.Sprintf("%s offered %s; transform set %s here is %s: they differ in %s.", c.report.Peer, offeredSets(w.ProposalOffers), t.Name, t.Words(), why),
-		c.here(t.Origin, setLine(want)), c.there(setLine(t)))
+		here, c.there(setLine(t)))
 }
 
 func (c *explainer) pfsMismatch(_ event.Event, w event.Failed) {
 	theirs := "no PFS"
-	var here Fix
+	var here choice
 	for _, o := range w.ProposalOffers {
 		if o.Unknown == "" && o.Group != 0 {
 			theirs = fmt.Sprintf("PFS with group %d", uint16(o.Group))
@@ -198,7 +215,7 @@ func (c *explainer) pfsMismatch(_ event.Event, w event.Failed) {
 			break
 		}
 	}
-	if here.Write == nil {
+	if here == nil {
 		here = c.here(c.entry.PFSOrigin, "no set pfs")
 	}
 	c.blame(5, true, "the PFS groups differ",
@@ -218,7 +235,8 @@ func (c *explainer) noProxy(e event.Event, w event.Failed) {
 		mirror := f.Line.Mirror()
 		c.blame(4, w.Notified != "", "the peer refused the proxy identities",
 			fmt.Sprintf("%s refused to protect %s: its crypto ACL has no line that is the mirror image of %q.", c.report.Peer, w.Offered, f.Line.Condition()),
-			c.there("access-list NUMBER "+mirror.Condition()), c.here(f.Line.Origin, "access-list "+c.entry.ACL.Name+" THE MIRROR IMAGE OF THE PEER'S LINE"))
+			c.there("access-list NUMBER "+mirror.Condition()),
+			c.here(f.Line.Origin, listLine(c.entry.ACL, *f.Line, f.Line.Seq, "THE MIRROR IMAGE OF THE PEER'S LINE")))
 		return
 	}
 	c.report.Both = true
@@ -228,17 +246,54 @@ func (c *explainer) noProxy(e event.Event, w event.Failed) {
 			fmt.Sprintf("%s asked for proxy identities that no crypto ACL can permit: %s.", c.report.Peer, w.Reason))
 		return
 	}
-	near := flows[0]
-	for _, f := range flows {
-		if f.Selectors.Local.Overlaps(w.Offered.Local) && f.Selectors.Remote.Overlaps(w.Offered.Remote) {
-			near = f
-			break
-		}
+	near, found := c.nearest(w.Offered)
+	if !found {
+		last := flows[len(flows)-1].Line
+		c.blame(4, true, "no line for what the peer wants to protect",
+			fmt.Sprintf("%s wants to protect %s; access list %s here has no line for it.", c.report.Peer, w.Offered.Mirror(), c.entry.ACL.Name),
+			c.add(last.Origin, listLine(c.entry.ACL, *last, 0, line)))
+		return
 	}
 	mirror := near.Line.Mirror()
 	c.blame(4, true, "the crypto ACLs are no mirror images",
 		fmt.Sprintf("%s wants to protect %s; access list %s here permits %s: its line is no mirror image, nor inside one.", c.report.Peer, w.Offered.Mirror(), c.entry.ACL.Name, near.Selectors),
-		c.here(near.Line.Origin, "access-list "+c.entry.ACL.Name+" "+line), c.there("access-list NUMBER "+mirror.Condition()))
+		c.here(near.Line.Origin, listLine(c.entry.ACL, *near.Line, near.Line.Seq, line)), c.there("access-list NUMBER "+mirror.Condition()))
+}
+
+// nearest is the flow that the peer may have meant: one that overlaps with what
+// it offered, else one that is not up.
+func (c *explainer) nearest(offered flow.Selectors) (policy.Flow, bool) {
+	_, down := c.flows()
+	for _, f := range append(down, c.entry.Flows()...) {
+		if overlap(f.Selectors, offered) {
+			return f, true
+		}
+	}
+	if len(down) > 0 {
+		return down[0], true
+	}
+	return policy.Flow{}, false
+}
+
+func overlap(a, b flow.Selectors) bool {
+	return a.Local.Overlaps(b.Local) && a.Remote.Overlaps(b.Remote)
+}
+
+// asks reports whether identities that the peer offered concern this entry: of
+// all entries of the peer the first with a line near them, else the last.
+func (c *explainer) asks(offered flow.Selectors) bool {
+	var last *policy.Entry
+	for i := range c.Settings.Entries {
+		e := &c.Settings.Entries[i]
+		if !e.Serves(c.entry.Local, c.report.Peer) {
+			continue
+		}
+		last = e
+		if slices.ContainsFunc(e.Flows(), func(f policy.Flow) bool { return overlap(f.Selectors, offered) }) {
+			break
+		}
+	}
+	return last == c.entry
 }
 
 // lineFor is the permit line for selectors seen from here.
@@ -266,22 +321,4 @@ func (c *explainer) other(w event.Failed) {
 		said = "it answered " + w.Notified
 	}
 	c.blame(step, false, said, fmt.Sprintf("The negotiation with %s failed in phase %d: %s.", c.report.Peer, w.Phase, said), c.there("debug crypto isakmp"))
-}
-
-// stranger explains a peer that tried to reach us and that no entry names.
-func (e Evidence) stranger(f event.Event) Report {
-	r := Report{Hostname: e.Settings.Hostname, Local: f.Local.Addr(), Peer: f.Peer.Addr(), Status: "down", Certain: true, Reason: event.NoEntry}
-	for i, t := range Titles() {
-		r.Steps[i] = Step{Number: i + 1, Title: t, State: NotReached}
-	}
-	c := explainer{Evidence: e, report: &r}
-	c.set(1, OK, "IKE of the peer comes in")
-	fix := Fix{Side: c.side(), Write: []string{"set peer " + r.Peer.String()}, Add: true}
-	if len(e.Settings.Entries) > 0 {
-		o := e.Settings.Entries[0].PeerOrigin
-		fix.File, fix.Line, fix.Old = o.File, o.Line, o.Text
-	}
-	c.blame(5, true, "no entry for this peer",
-		fmt.Sprintf("%s wants a tunnel, but no crypto map entry at %s names it as a peer.", r.Peer, r.Local), fix)
-	return r
 }
