@@ -58,33 +58,5 @@ func line(src, dst string, k sadb.Keys, t policy.TransformSet) string {
 		integ = fmt.Sprintf("0x%x", k.Integ.Bytes())
 	}
 	return fmt.Sprintf("\"IPv4\",%q,%q,\"0x%08x\",%q,\"0x%x\",%q,%q,\"32-bit\"\n",
-		src, dst, k.SPI, cipherName(t), k.Encr.Bytes(), integName(t), integ)
-}
-
-func cipherName(t policy.TransformSet) string {
-	switch t.Cipher {
-	case suite.AESGCM:
-		return "AES-GCM with 16 octet ICV [RFC4106]"
-	case suite.TripleDES:
-		return "TripleDES-CBC [RFC2451]"
-	case suite.DES:
-		return "DES-CBC [RFC2405]"
-	}
-	return "AES-CBC [RFC3602]"
-}
-
-func integName(t policy.TransformSet) string {
-	switch t.Integ {
-	case suite.MD5:
-		return "HMAC-MD5-96 [RFC2403]"
-	case suite.SHA1:
-		return "HMAC-SHA-1-96 [RFC2404]"
-	case suite.SHA256:
-		return "HMAC-SHA-256-128 [RFC4868]"
-	case suite.SHA384:
-		return "HMAC-SHA-384-192 [RFC4868]"
-	case suite.SHA512:
-		return "HMAC-SHA-512-256 [RFC4868]"
-	}
-	return "NULL"
+		src, dst, k.SPI, t.Cipher.Row().Wireshark, k.Encr.Bytes(), t.Integ.Row().Wireshark, integ)
 }

@@ -5,10 +5,6 @@ import (
 	"crypto/cipher"
 	"crypto/des"
 	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
-	"crypto/sha512"
 	"fmt"
 	"hash"
 
@@ -77,7 +73,7 @@ type mac struct {
 }
 
 func newMAC(h suite.Hash, key crypt.Secret) *mac {
-	m := &mac{h: hmac.New(newHash(h), key.Bytes()), icv: h.Row().ICV}
+	m := &mac{h: hmac.New(crypt.NewHash(h), key.Bytes()), icv: h.Row().ICV}
 	m.h.Reset() // keeps the keyed states, so that no later Reset allocates
 	return m
 }
@@ -87,18 +83,4 @@ func (m *mac) sum(b []byte) []byte {
 	m.h.Reset()
 	m.h.Write(b)
 	return m.h.Sum(m.out[:0])[:m.icv]
-}
-
-func newHash(h suite.Hash) func() hash.Hash {
-	switch h {
-	case suite.MD5:
-		return md5.New
-	case suite.SHA1:
-		return sha1.New
-	case suite.SHA384:
-		return sha512.New384
-	case suite.SHA512:
-		return sha512.New
-	}
-	return sha256.New
 }

@@ -52,16 +52,18 @@ type CipherRow struct {
 	IV      int    // explicit IV in each ESP packet
 	Salt    int    // implicit octets taken from the keying material after the key
 	ICV     int    // for combined modes, else 0
-	Verdict Verdict
+	// Wireshark is its name in Wireshark's table of ESP SAs (esp_sa).
+	Wireshark string
+	Verdict   Verdict
 }
 
 var ciphers = [...]CipherRow{
-	NoCipher:   {RFC: "none"},
-	DES:        {RFC: "DES-CBC", IKE: "des", ESP: "esp-des", IKEv1: 1, IPsec: 2, KeyBits: []int{64}, Block: 8, IV: 8, Verdict: Legacy},
-	TripleDES:  {RFC: "3DES-CBC", IKE: "3des", ESP: "esp-3des", IKEv1: 5, IPsec: 3, KeyBits: []int{192}, Block: 8, IV: 8, Verdict: Legacy},
-	AESCBC:     {RFC: "AES-CBC", IKE: "aes", ESP: "esp-aes", IKEv1: 7, IPsec: 12, KeyBits: []int{128, 192, 256}, Sized: true, Block: 16, IV: 16},
-	AESGCM:     {RFC: "AES-GCM", ESP: "esp-gcm", IPsec: 20, KeyBits: []int{128, 192, 256}, Sized: true, Block: 1, IV: 8, Salt: 4, ICV: 16},
-	NullCipher: {RFC: "NULL", ESP: "esp-null", IPsec: 11, KeyBits: []int{0}, Block: 1, Verdict: Never},
+	NoCipher:   {RFC: "none", Wireshark: "NULL"},
+	DES:        {RFC: "DES-CBC", IKE: "des", ESP: "esp-des", IKEv1: 1, IPsec: 2, KeyBits: []int{64}, Block: 8, IV: 8, Wireshark: "DES-CBC [RFC2405]", Verdict: Legacy},
+	TripleDES:  {RFC: "3DES-CBC", IKE: "3des", ESP: "esp-3des", IKEv1: 5, IPsec: 3, KeyBits: []int{192}, Block: 8, IV: 8, Wireshark: "TripleDES-CBC [RFC2451]", Verdict: Legacy},
+	AESCBC:     {RFC: "AES-CBC", IKE: "aes", ESP: "esp-aes", IKEv1: 7, IPsec: 12, KeyBits: []int{128, 192, 256}, Sized: true, Block: 16, IV: 16, Wireshark: "AES-CBC [RFC3602]"},
+	AESGCM:     {RFC: "AES-GCM", ESP: "esp-gcm", IPsec: 20, KeyBits: []int{128, 192, 256}, Sized: true, Block: 1, IV: 8, Salt: 4, ICV: 16, Wireshark: "AES-GCM with 16 octet ICV [RFC4106]"},
+	NullCipher: {RFC: "NULL", ESP: "esp-null", IPsec: 11, KeyBits: []int{0}, Block: 1, Wireshark: "NULL", Verdict: Never},
 }
 
 // Row returns what is known of c. An unknown value yields the row of NoCipher.
@@ -122,27 +124,29 @@ const (
 
 // HashRow is all that is known of a hash and of its HMAC in ESP and AH.
 type HashRow struct {
-	RFC     string // "SHA2-256"
-	IKE     string // IOS word in an ISAKMP policy: "sha256"
-	ESP     string // IOS word in a transform set: "esp-sha256-hmac"
-	AH      string // "ah-sha256-hmac"
-	Long    string // as show crypto isakmp policy prints it
-	IKEv1   uint16 // Hash Algorithm, RFC 2409 appendix A and IANA
-	Auth    uint16 // Authentication Algorithm attribute of phase 2, RFC 2407 4.5 and RFC 4868
-	AHID    uint8  // AH transform identifier
-	Size    int    // octets of a digest
-	Block   int    // octets of a block
-	ICV     int    // octets of the truncated HMAC in ESP and AH (RFC 2403, 2404, 4868)
-	Verdict Verdict
+	RFC   string // "SHA2-256"
+	IKE   string // IOS word in an ISAKMP policy: "sha256"
+	ESP   string // IOS word in a transform set: "esp-sha256-hmac"
+	AH    string // "ah-sha256-hmac"
+	Long  string // as show crypto isakmp policy prints it
+	IKEv1 uint16 // Hash Algorithm, RFC 2409 appendix A and IANA
+	Auth  uint16 // Authentication Algorithm attribute of phase 2, RFC 2407 4.5 and RFC 4868
+	AHID  uint8  // AH transform identifier
+	Size  int    // octets of a digest
+	Block int    // octets of a block
+	ICV   int    // octets of the truncated HMAC in ESP and AH (RFC 2403, 2404, 4868)
+	// Wireshark is the HMAC's name in Wireshark's table of ESP SAs (esp_sa).
+	Wireshark string
+	Verdict   Verdict
 }
 
 var hashes = [...]HashRow{
-	NoHash: {RFC: "none"},
-	MD5:    {RFC: "MD5", IKE: "md5", ESP: "esp-md5-hmac", AH: "ah-md5-hmac", Long: "Message Digest 5", IKEv1: 1, Auth: 1, AHID: 2, Size: 16, Block: 64, ICV: 12, Verdict: Legacy},
-	SHA1:   {RFC: "SHA1", IKE: "sha", ESP: "esp-sha-hmac", AH: "ah-sha-hmac", Long: "Secure Hash Standard", IKEv1: 2, Auth: 2, AHID: 3, Size: 20, Block: 64, ICV: 12},
-	SHA256: {RFC: "SHA2-256", IKE: "sha256", ESP: "esp-sha256-hmac", AH: "ah-sha256-hmac", Long: "Secure Hash Standard 2 (256 bit)", IKEv1: 4, Auth: 5, AHID: 5, Size: 32, Block: 64, ICV: 16},
-	SHA384: {RFC: "SHA2-384", IKE: "sha384", ESP: "esp-sha384-hmac", AH: "ah-sha384-hmac", Long: "Secure Hash Standard 2 (384 bit)", IKEv1: 5, Auth: 6, AHID: 6, Size: 48, Block: 128, ICV: 24},
-	SHA512: {RFC: "SHA2-512", IKE: "sha512", ESP: "esp-sha512-hmac", AH: "ah-sha512-hmac", Long: "Secure Hash Standard 2 (512 bit)", IKEv1: 6, Auth: 7, AHID: 7, Size: 64, Block: 128, ICV: 32},
+	NoHash: {RFC: "none", Wireshark: "NULL"},
+	MD5:    {RFC: "MD5", IKE: "md5", ESP: "esp-md5-hmac", AH: "ah-md5-hmac", Long: "Message Digest 5", IKEv1: 1, Auth: 1, AHID: 2, Size: 16, Block: 64, ICV: 12, Wireshark: "HMAC-MD5-96 [RFC2403]", Verdict: Legacy},
+	SHA1:   {RFC: "SHA1", IKE: "sha", ESP: "esp-sha-hmac", AH: "ah-sha-hmac", Long: "Secure Hash Standard", IKEv1: 2, Auth: 2, AHID: 3, Size: 20, Block: 64, ICV: 12, Wireshark: "HMAC-SHA-1-96 [RFC2404]"},
+	SHA256: {RFC: "SHA2-256", IKE: "sha256", ESP: "esp-sha256-hmac", AH: "ah-sha256-hmac", Long: "Secure Hash Standard 2 (256 bit)", IKEv1: 4, Auth: 5, AHID: 5, Size: 32, Block: 64, ICV: 16, Wireshark: "HMAC-SHA-256-128 [RFC4868]"},
+	SHA384: {RFC: "SHA2-384", IKE: "sha384", ESP: "esp-sha384-hmac", AH: "ah-sha384-hmac", Long: "Secure Hash Standard 2 (384 bit)", IKEv1: 5, Auth: 6, AHID: 6, Size: 48, Block: 128, ICV: 24, Wireshark: "HMAC-SHA-384-192 [RFC4868]"},
+	SHA512: {RFC: "SHA2-512", IKE: "sha512", ESP: "esp-sha512-hmac", AH: "ah-sha512-hmac", Long: "Secure Hash Standard 2 (512 bit)", IKEv1: 6, Auth: 7, AHID: 7, Size: 64, Block: 128, ICV: 32, Wireshark: "HMAC-SHA-512-256 [RFC4868]"},
 }
 
 // Row returns what is known of h. An unknown value yields the row of NoHash.

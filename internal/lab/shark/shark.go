@@ -160,12 +160,12 @@ func (k Keys) write(dir string) error {
 
 // row is the SA as a line of the table esp_sa.
 func (e ESP) row() (string, error) {
-	cipher, ok := cipherWord(e.Cipher)
-	if !ok {
+	cipher := e.Cipher.Row().Wireshark
+	if cipher == "" {
 		return "", fmt.Errorf("shark: tshark does not know the cipher %s", e.Cipher)
 	}
-	hash, ok := hashWord(e.Hash)
-	if !ok {
+	hash := e.Hash.Row().Wireshark
+	if hash == "" {
 		return "", fmt.Errorf("shark: tshark does not know the hash %s", e.Hash)
 	}
 	family := "IPv4"
@@ -188,40 +188,4 @@ func hexWord(key []byte) string {
 		return ""
 	}
 	return fmt.Sprintf("0x%x", key)
-}
-
-// cipherWord is the cipher as Wireshark's table wants it, to the letter.
-func cipherWord(c suite.Cipher) (string, bool) {
-	switch c {
-	case suite.NoCipher, suite.NullCipher:
-		return "NULL", true
-	case suite.DES:
-		return "DES-CBC [RFC2405]", true
-	case suite.TripleDES:
-		return "TripleDES-CBC [RFC2451]", true
-	case suite.AESCBC:
-		return "AES-CBC [RFC3602]", true
-	case suite.AESGCM:
-		return "AES-GCM with 16 octet ICV [RFC4106]", true
-	}
-	return "", false
-}
-
-// hashWord is the HMAC as Wireshark's table wants it, to the letter.
-func hashWord(h suite.Hash) (string, bool) {
-	switch h {
-	case suite.NoHash:
-		return "NULL", true
-	case suite.MD5:
-		return "HMAC-MD5-96 [RFC2403]", true
-	case suite.SHA1:
-		return "HMAC-SHA-1-96 [RFC2404]", true
-	case suite.SHA256:
-		return "HMAC-SHA-256-128 [RFC4868]", true
-	case suite.SHA384:
-		return "HMAC-SHA-384-192 [RFC4868]", true
-	case suite.SHA512:
-		return "HMAC-SHA-512-256 [RFC4868]", true
-	}
-	return "", false
 }
