@@ -157,6 +157,7 @@ func (r *checked) exit() error {
 func jsonChecked(w io.Writer, r *checked) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
 	return e.Encode(r)
 }
 

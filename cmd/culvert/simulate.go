@@ -141,5 +141,6 @@ func jsonSimulation(w io.Writer, r *sim.Result) error {
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
 	return e.Encode(out)
 }

@@ -75,9 +75,9 @@ func round(from, to Site, seed uint64) Round {
 	if len(flows) == 0 {
 		r.Outcomes = append(r.Outcomes, Outcome{Site: from.Name, Reason: fmt.Sprintf("no crypto map entry of %s names an address of %s", from.Name, to.Name)})
 	}
-	for _, h := range hosts {
+	for i, h := range hosts {
 		r.Events = append(r.Events, h.Events...)
-		r.Reports = append(r.Reports, h.reports(w.Now)...)
+		r.Reports = append(r.Reports, h.reports(w.Now, hosts[1-i])...)
 	}
 	// First the side that knows what both want.
 	sort.SliceStable(r.Reports, func(i, j int) bool { return r.Reports[i].Both && !r.Reports[j].Both })
@@ -85,12 +85,15 @@ func round(from, to Site, seed uint64) Round {
 	return r
 }
 
-// addSite puts a configuration at all addresses that its tunnels end at.
+// addSite puts a configuration at all addresses that its tunnels end at, or
+// would if its crypto maps were applied.
 func (w *World) addSite(s Site) *Host {
 	var addrs []netip.Addr
-	for i := range s.Settings.Entries {
-		if a := s.Settings.Entries[i].Local; !slices.Contains(addrs, a) {
-			addrs = append(addrs, a)
+	for _, entries := range [][]policy.Entry{s.Settings.Entries, s.Settings.Unapplied} {
+		for i := range entries {
+			if a := entries[i].Local; a.IsValid() && !slices.Contains(addrs, a) {
+				addrs = append(addrs, a)
+			}
 		}
 	}
 	if len(addrs) == 0 {
@@ -185,13 +188,23 @@ func (h *Host) why(id policy.FlowID) string {
 	return why
 }
 
-// reports explains the host's tunnels from its own evidence.
-func (h *Host) reports(now time.Time) []diagnose.Report {
+// reports explains the host's tunnels with the other from its own evidence; and
+// why there is none when the host's configuration does not name the other.
+func (h *Host) reports(now time.Time, other *Host) []diagnose.Report {
 	up := map[policy.FlowID]bool{}
 	for _, k := range h.Children {
 		up[k.Flow] = up[k.Flow] || k.In && k.Out
 	}
-	return diagnose.Explain(diagnose.Evidence{
+	var out []diagnose.Report
+	for _, r := range diagnose.Explain(diagnose.Evidence{
 		Settings: h.Engine.Settings(), Now: now, ISAKMP: h.Engine.ISAKMP(now), Up: up, Failures: h.Engine.Failures(),
-	})
+	}) {
+		if slices.Contains(other.Addrs, r.Peer) {
+			out = append(out, r)
+		}
+	}
+	if len(out) == 0 && (other.Addr.IsValid() || !h.Addr.IsValid()) {
+		out = append(out, diagnose.Unnamed(h.Engine.Settings(), other.Addr, h.Addr))
+	}
+	return out
 }

@@ -2,11 +2,13 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"culvert/internal/core/flow"
-	"culvert/internal/core/origin"
 	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
 )
 
 // wanted is what step 1 has to let in.
@@ -30,14 +32,14 @@ func (c *explainer) ipsec() []wanted {
 }
 
 // configured judges what the configuration alone tells. It blames a step only
-// for what no negotiation can get around.
+// for what no negotiation can get around. Both is set where the line to write
+// depends on nothing that the peer has.
 func (c *explainer) configured() {
 	c.mapStep()
 	c.aclStep()
 	c.setStep()
 	c.policyStep()
 	c.interfaceStep()
-	c.report.Both = c.report.Culprit != 0
 }
 
 func (c *explainer) mapStep() {
@@ -54,7 +56,7 @@ func (c *explainer) aclStep() {
 	n := len(e.Flows())
 	if n == 0 {
 		c.blame(4, true, "no usable permit line", fmt.Sprintf("Access list %s has no permit line that can be negotiated, so nothing is ever protected.", e.ACL.Name),
-			c.add(e.ACLOrigin, "access-list "+e.ACL.Name+" permit ip HERE WILDCARD THERE WILDCARD"))
+			c.add(e.ACL.Origin, listLine(e.ACL, flow.Line{Origin: e.ACL.Origin}, 0, "permit ip HERE WILDCARD THERE WILDCARD")))
 		return
 	}
 	c.set(4, NotReached, "access list %s: %s of interesting traffic", e.ACL.Name, count(n, "line"))
@@ -63,13 +65,25 @@ func (c *explainer) aclStep() {
 func (c *explainer) setStep() {
 	e := c.entry
 	usable := c.Settings.UsableSets(e)
-	if len(usable) == 0 {
-		c.blame(3, true, "no transform set that may be offered",
-			fmt.Sprintf("None of the transform sets of crypto map %s %d may be offered: they use legacy algorithms or a mode that is not built.", e.Map, e.Seq),
-			c.add(e.SetOrigin, "crypto ipsec transform-set STRONG esp-aes 256 esp-sha256-hmac", "set transform-set STRONG"))
+	if len(usable) > 0 {
+		c.set(3, NotReached, "%s", setWords(usable))
 		return
 	}
-	c.set(3, NotReached, "%s", setWords(usable))
+	t := e.Sets[0]
+	strong := t
+	strong.AH, strong.Cipher, strong.KeyBits, strong.Integ = suite.NoHash, suite.AESCBC, 256, suite.SHA256
+	ways := []choice{c.here(t.Origin, setLine(strong))}
+	if !c.Settings.Legacy && t.Verdict() == suite.Legacy {
+		ways = append(ways, c.shieldOff())
+	}
+	c.blame(3, true, "no transform set that may be offered",
+		fmt.Sprintf("None of the transform sets of crypto map %s %d may be offered (%s): they use legacy algorithms, which the compliance shield keeps from being negotiated, or a mode that is not built.", e.Map, e.Seq, setWords(e.Sets)),
+		ways...)
+}
+
+// shieldOff lets legacy algorithms be negotiated.
+func (c *explainer) shieldOff() choice {
+	return choice{{Side: c.side(), Write: []string{"crypto engine compliance shield disable"}, Add: true}}
 }
 
 func (c *explainer) policyStep() {
@@ -78,17 +92,76 @@ func (c *explainer) policyStep() {
 	}
 	usable := c.Settings.Usable()
 	if len(usable) == 0 {
-		c.blame(2, true, "no ISAKMP policy that may be offered",
-			"There is no ISAKMP policy that may be offered: none is configured with pre-share, or they use legacy algorithms behind the compliance shield.",
-			Fix{Side: c.side(), Write: []string{"crypto isakmp policy 10", " encryption aes 256", " hash sha256", " authentication pre-share", " group 14"}, Add: true})
+		c.noUsablePolicy()
 		return
 	}
 	if _, ok := c.Settings.KeyFor(c.report.Peer); !ok {
-		c.blame(2, true, "no key", fmt.Sprintf("There is no pre-shared key for the peer %s.", c.report.Peer),
-			Fix{Side: c.side(), Write: []string{"crypto isakmp key KEY address " + c.report.Peer.String()}, Add: true})
+		c.noKeyHere()
 		return
 	}
 	c.set(2, NotReached, "%s to offer, a key for %s", policies(len(usable)), c.report.Peer)
+}
+
+func (c *explainer) noKeyHere() {
+	c.report.Both = true
+	c.blame(2, true, "no key for the peer", fmt.Sprintf("There is no pre-shared key for the peer %s.", c.report.Peer),
+		choice{{Side: c.side(), Write: []string{"crypto isakmp key KEY address " + c.report.Peer.String()}, Add: true}})
+}
+
+// noUsablePolicy tells why no ISAKMP policy may be offered: there is none, or
+// none authenticates with pre-share, or all are legacy.
+func (c *explainer) noUsablePolicy() {
+	own := c.Settings.Policies
+	const said = "There is no ISAKMP policy that may be offered: "
+	if len(own) == 0 {
+		c.blame(2, true, "no ISAKMP policy", said+"none is configured.",
+			choice{{Side: c.side(), Write: []string{"crypto isakmp policy 10", " encryption aes 256", " hash sha256", " authentication pre-share", " group 14"}, Add: true}})
+		return
+	}
+	if i := slices.IndexFunc(own, func(p policy.ISAKMP) bool { p.Auth = suite.PSK; return c.Settings.Negotiable(p.Verdict()) }); i >= 0 {
+		p, line := own[i], "authentication pre-share"
+		fix := c.here(p.AuthOrigin, line)
+		if p.AuthOrigin.IsZero() {
+			fix = c.add(p.Origin, line)
+		}
+		c.report.Both = true
+		c.blame(2, true, "no ISAKMP policy with pre-share",
+			fmt.Sprintf(said+"policy %d (%s) authenticates with %s, which is the default when nothing is written.", p.Priority, p.Origin, p.Auth), fix)
+		return
+	}
+	p := own[0]
+	c.blame(2, true, "only legacy ISAKMP policies",
+		fmt.Sprintf(said+"policy %d (%s) is %s, and the compliance shield keeps legacy algorithms from being negotiated.", p.Priority, p.Origin, p),
+		c.shieldOff(), c.strengthened(p))
+}
+
+// strengthened replaces what is legacy in a policy.
+func (c *explainer) strengthened(p policy.ISAKMP) choice {
+	q := p
+	q.Auth = suite.PSK
+	if p.Cipher.Row().Verdict != suite.OK {
+		q.Cipher, q.KeyBits = suite.AESCBC, 256
+	}
+	if p.Hash.Row().Verdict != suite.OK {
+		q.Hash = suite.SHA256
+	}
+	if p.Group.Row().Verdict != suite.OK {
+		q.Group = 14
+	}
+	return c.changes(p, differences(p, q))
+}
+
+// changes writes the differences into a policy: each over the line that has
+// the old value, or behind the policy's first line when a default held.
+func (c *explainer) changes(p policy.ISAKMP, diff []difference) (out choice) {
+	for _, d := range diff {
+		if d.origin.IsZero() {
+			out = append(out, c.add(p.Origin, d.line)...)
+		} else {
+			out = append(out, c.here(d.origin, d.line)...)
+		}
+	}
+	return out
 }
 
 // interfaceStep asks the interface's inbound access list.
@@ -101,48 +174,107 @@ func (c *explainer) interfaceStep() {
 		c.set(1, OK, "no inbound access list on %s", e.Interface)
 		return
 	}
-	var blocked []string
-	var lines []string
+	var names, lines []string
+	c.blocked = nil
 	for _, w := range c.ipsec() {
-		if e.LetsIn(w.tuple) {
-			continue
+		if !e.LetsIn(w.tuple) {
+			c.blocked = append(c.blocked, w)
+			names = append(names, w.what)
 		}
-		blocked = append(blocked, w.what)
-		lines = append(lines, c.permitLine(w))
 	}
-	if len(blocked) == 0 {
+	if len(names) == 0 {
 		c.set(1, OK, "access list %s lets UDP 500, UDP 4500 and ESP of the peer in", e.In.Name)
 		return
 	}
 	// ESP and UDP 4500 are alternatives: behind a NAT one, without it the other.
-	if len(blocked) == 1 && blocked[0] == "UDP 4500" {
+	if len(names) == 1 && names[0] == "UDP 4500" && !c.behindNAT() {
 		c.set(1, OK, "access list %s lets UDP 500 and ESP of the peer in, but not UDP 4500 (needed behind a NAT)", e.In.Name)
 		return
 	}
-	c.blame(1, true, fmt.Sprintf("access list %s drops %s", e.In.Name, strings.Join(blocked, " and ")),
+	at, before := c.listPlace()
+	numbers := freeNumbers(e.In, at, before, len(c.blocked))
+	for i, w := range c.blocked {
+		lines = append(lines, listLine(e.In, at, numbers[i], permit(e.In, w)))
+	}
+	fix := c.add(at.Origin, lines...)
+	fix[0].Before = before
+	c.report.Both = true
+	c.blame(1, true, fmt.Sprintf("access list %s drops %s", e.In.Name, strings.Join(names, " and ")),
 		fmt.Sprintf("Access list %s, inbound on %s, drops %s from %s, so the peer's packets never arrive.",
-			e.In.Name, e.Interface, strings.Join(blocked, " and "), c.report.Peer),
-		c.add(c.listLine(e), lines...))
+			e.In.Name, e.Interface, strings.Join(names, " and "), c.report.Peer),
+		fix)
 }
 
-// listLine is the line of the access list to write before: its first deny, or its last.
-func (c *explainer) listLine(e *policy.Entry) (o origin.Line) {
-	o = e.InOrigin
-	for i := range e.In.Lines {
-		l := &e.In.Lines[i]
-		if !l.Origin.IsZero() {
-			o = l.Origin
-		}
-		if !l.IsRemark() && l.Action == flow.Deny {
-			break
+// listPlace is the line of the interface ACL to write beside: before the first
+// that denies what is blocked, else behind the last.
+func (c *explainer) listPlace() (at flow.Line, before bool) {
+	l := c.entry.In
+	at = flow.Line{Origin: l.Origin}
+	if n := len(l.Lines); n > 0 {
+		at = l.Lines[n-1]
+	}
+	for _, w := range c.blocked {
+		if denies := l.Match(w.tuple); denies != nil && (!before || denies.Seq < at.Seq) {
+			at, before = *denies, true
 		}
 	}
-	return o
+	return at, before
 }
 
-func (c *explainer) permitLine(w wanted) string {
-	s := fmt.Sprintf("access-list %s permit %s host %s host %s %s", c.entry.In.Name, flow.ProtoName(w.tuple.Proto), w.tuple.Src, w.tuple.Dst, w.words)
-	return strings.TrimSpace(s)
+// freeNumbers are sequence numbers for n new lines: where the line beside them
+// has a written number, the highest free ones below it; else 0, none.
+func freeNumbers(l *flow.List, at flow.Line, before bool, n int) []int {
+	out := make([]int, n)
+	if !before || writtenNumber(at) == "" {
+		return out
+	}
+	last := 0
+	for i := range l.Lines {
+		if l.Lines[i].Seq < at.Seq {
+			last = l.Lines[i].Seq
+		}
+	}
+	if at.Seq-last <= n {
+		return out // no room: the list has to be numbered anew
+	}
+	for i := range out {
+		out[i] = at.Seq - n + i
+	}
+	return out
+}
+
+// writtenNumber is the sequence number that stands before a line in the file, or "".
+func writtenNumber(l flow.Line) string {
+	w, _, _ := strings.Cut(l.Origin.Text, " ")
+	if _, err := strconv.Atoi(w); err != nil {
+		return ""
+	}
+	return w
+}
+
+// listLine writes a condition as a line of the list beside or instead of at: in
+// the words of "access-list NUMBER" or of "ip access-list extended NAME".
+func listLine(l *flow.List, at flow.Line, number int, condition string) string {
+	switch {
+	case strings.HasPrefix(at.Origin.Text, "access-list") || at.Origin.IsZero() && numbered(l.Name):
+		return "access-list " + l.Name + " " + condition
+	case number > 0:
+		return strconv.Itoa(number) + " " + condition
+	}
+	return condition
+}
+
+func numbered(name string) bool {
+	_, err := strconv.Atoi(name)
+	return err == nil
+}
+
+// permit is the condition that lets something in.
+func permit(l *flow.List, w wanted) string {
+	if !l.Extended {
+		return "permit " + w.tuple.Src.String()
+	}
+	return strings.TrimSpace(fmt.Sprintf("permit %s host %s host %s %s", flow.ProtoName(w.tuple.Proto), w.tuple.Src, w.tuple.Dst, w.words))
 }
 
 func policies(n int) string {

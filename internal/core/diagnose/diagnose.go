@@ -9,6 +9,7 @@ package diagnose
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"culvert/internal/core/event"
@@ -52,8 +53,13 @@ type Fix struct {
 	Old  string `json:"old,omitempty"` // what stands there
 	// Write are the lines to write, in IOS words.
 	Write []string `json:"write"`
-	// Add: the lines come in addition to what stands there.
-	Add bool `json:"add,omitempty"`
+	// Add: the lines come in addition to what stands there: behind that line,
+	// or before it. Without a line they go to the end of the configuration.
+	Add    bool `json:"add,omitempty"`
+	Before bool `json:"before,omitempty"`
+	// Choice numbers the ways out, from 1: fixes with the same number belong
+	// together, and each number alone mends what the report tells.
+	Choice int `json:"choice"`
 }
 
 // Where is "file:line", or "".
@@ -105,26 +111,23 @@ func Explain(e Evidence) []Report {
 	for i := range e.Settings.Entries {
 		out = append(out, e.entry(&e.Settings.Entries[i]))
 	}
+	out = append(out, e.unapplied()...)
 	for _, f := range e.Failures {
-		if w, ok := f.What.(event.Failed); ok && w.Code == event.NoEntry {
+		if w, ok := f.What.(event.Failed); ok && w.Code == event.NoEntry && !e.waits(f.Peer.Addr()) {
 			out = append(out, e.stranger(f))
 		}
+	}
+	if len(out) == 0 {
+		out = append(out, e.nothing())
 	}
 	return out
 }
 
 // entry explains one crypto map entry.
 func (e Evidence) entry(entry *policy.Entry) Report {
-	r := Report{
-		Hostname: e.Settings.Hostname, Map: entry.Map, Seq: entry.Seq, Interface: entry.Interface, Local: entry.Local, Certain: true,
-	}
-	for i, t := range Titles() {
-		r.Steps[i] = Step{Number: i + 1, Title: t, State: NotReached}
-	}
-	if len(entry.Peers) > 0 {
-		r.Peer = entry.Peers[0]
-	}
+	r := e.report(entry)
 	c := explainer{Evidence: e, entry: entry, report: &r}
+	c.currentPeer()
 	c.configured()
 	up, down := c.flows()
 	switch {
@@ -140,12 +143,34 @@ func (e Evidence) entry(entry *policy.Entry) Report {
 	return r
 }
 
+// report is an empty report of an entry.
+func (e Evidence) report(entry *policy.Entry) Report {
+	r := Report{
+		Hostname: e.Settings.Hostname, Map: entry.Map, Seq: entry.Seq, Interface: entry.Interface, Local: entry.Local, Certain: true,
+	}
+	for i, t := range Titles() {
+		r.Steps[i] = Step{Number: i + 1, Title: t, State: NotReached}
+	}
+	if len(entry.Peers) > 0 {
+		r.Peer = entry.Peers[0]
+	}
+	return r
+}
+
 // explainer works on the report of one entry.
 type explainer struct {
 	Evidence
 	entry  *policy.Entry
 	report *Report
+	// blocked is what the interface ACL keeps out of that a tunnel needs.
+	blocked []wanted
 }
+
+// choice is one way out: fixes that belong together.
+type choice []Fix
+
+// together makes one way out of several fixes.
+func together(parts ...choice) choice { return slices.Concat(parts...) }
 
 func (c *explainer) set(step int, s State, format string, args ...any) {
 	c.report.Steps[step-1].State = s
@@ -153,30 +178,55 @@ func (c *explainer) set(step int, s State, format string, args ...any) {
 }
 
 // blame makes a step the culprit.
-func (c *explainer) blame(step int, certain bool, detail, sentence string, fixes ...Fix) {
+func (c *explainer) blame(step int, certain bool, detail, sentence string, ways ...choice) {
 	s := Wrong
 	if !certain {
 		s = Suspect
 	}
 	c.set(step, s, "%s", detail)
-	c.report.Culprit, c.report.Certain, c.report.Sentence, c.report.Fixes = step, certain, sentence, fixes
+	c.report.Culprit, c.report.Certain, c.report.Sentence, c.report.Fixes = step, certain, sentence, nil
+	for i, w := range ways {
+		for _, f := range w {
+			f.Choice = i + 1
+			c.report.Fixes = append(c.report.Fixes, f)
+		}
+	}
 }
 
 // here is a fix on this side: o is the line to change.
-func (c *explainer) here(o origin.Line, write ...string) Fix {
-	return Fix{Side: c.side(), File: o.File, Line: o.Line, Old: o.Text, Write: write}
+func (c *explainer) here(o origin.Line, write ...string) choice {
+	return choice{{Side: c.side(), File: o.File, Line: o.Line, Old: o.Text, Write: write}}
 }
 
-// add is a fix on this side: lines to add beside o.
-func (c *explainer) add(o origin.Line, write ...string) Fix {
+// add is a fix on this side: lines to add behind o, or at the end when o is
+// the zero Line.
+func (c *explainer) add(o origin.Line, write ...string) choice {
 	f := c.here(o, write...)
-	f.Add = true
+	f[0].Add = true
 	return f
 }
 
 // there is a fix on the peer, whose files cannot be seen.
-func (c *explainer) there(write ...string) Fix {
-	return Fix{Side: "peer " + c.report.Peer.String(), Write: write}
+func (c *explainer) there(write ...string) choice {
+	return choice{{Side: "peer " + c.report.Peer.String(), Write: write}}
+}
+
+// currentPeer picks, of several peers of the entry, the one that this is about:
+// the one with an ISAKMP SA, else the one that failed last.
+func (c *explainer) currentPeer() {
+	for _, p := range c.entry.Peers {
+		if slices.ContainsFunc(c.ISAKMP, func(s status.ISAKMP) bool {
+			return !s.Deleted && s.State == "QM_IDLE" && s.Remote.Addr() == p && s.Local.Addr() == c.entry.Local
+		}) {
+			c.report.Peer = p
+			return
+		}
+	}
+	for _, f := range c.Failures {
+		if c.entry.Serves(f.Local.Addr(), f.Peer.Addr()) {
+			c.report.Peer = f.Peer.Addr()
+		}
+	}
 }
 
 func (c *explainer) side() string {
@@ -216,13 +266,48 @@ func (c *explainer) sa() *status.ISAKMP {
 // up reports a tunnel that carries all its flows.
 func (c *explainer) up(up []policy.Flow) {
 	c.report.Status = "up"
-	c.report.Culprit, c.report.Fixes = 0, nil
-	c.set(1, OK, "IPsec of the peer comes in")
+	c.report.Culprit, c.report.Certain, c.report.Both, c.report.Fixes = 0, true, false, nil
 	c.phase1OK()
-	c.set(3, OK, "%d of %d offered sets agreed", 1, max(1, len(c.Settings.UsableSets(c.entry))))
+	c.set(3, OK, "a transform set is in common")
 	c.set(4, OK, "access list %s: %s up", c.entry.ACL.Name, count(len(up), "flow"))
 	c.set(5, OK, "%s %d on %s", c.entry.Map, c.entry.Seq, c.entry.Interface)
 	c.report.Sentence = fmt.Sprintf("The tunnel to %s is up: %s of access list %s protected.", c.report.Peer, count(len(up), "flow"), c.entry.ACL.Name)
+	if c.dataBlocked() {
+		c.interfaceStep() // agreed, and yet nothing comes in
+		c.report.Status, c.report.Both = "down", true
+		c.report.Sentence = "The IPsec SAs are up, but nothing of the peer's traffic comes in. " + c.report.Sentence
+		return
+	}
+	c.set(1, OK, "IPsec of the peer comes in")
+	c.refusedMore()
+}
+
+// dataBlocked reports whether the interface ACL drops what carries the data:
+// ESP, or UDP 4500 behind a NAT.
+func (c *explainer) dataBlocked() bool {
+	carrier := "ESP"
+	if c.behindNAT() {
+		carrier = "UDP 4500"
+	}
+	return slices.ContainsFunc(c.blocked, func(w wanted) bool { return w.what == carrier })
+}
+
+func (c *explainer) behindNAT() bool {
+	s := c.sa()
+	return s != nil && (s.NAT.LocalBehind || s.NAT.PeerBehind)
+}
+
+// refusedMore reports what the peer asked for beyond the flows that are up.
+func (c *explainer) refusedMore() {
+	for _, f := range c.Failures {
+		w, ok := f.What.(event.Failed)
+		if !ok || w.Code != event.NoProxy || f.Role != event.Responder || f.Peer.Addr() != c.report.Peer || f.Local.Addr() != c.entry.Local || !c.asks(w.Offered) {
+			continue
+		}
+		up := c.report.Sentence
+		c.noProxy(f, w)
+		c.report.Reason, c.report.Sentence = w.Code, up+" But "+c.report.Sentence
+	}
 }
 
 func (c *explainer) phase1OK() {

@@ -7,6 +7,7 @@ import (
 
 	"culvert/internal/core/event"
 	"culvert/internal/core/flow"
+	"culvert/internal/core/origin"
 	"culvert/internal/core/policy"
 )
 
@@ -49,7 +50,7 @@ func (c *explainer) configurationTells(e event.Event, w event.Failed) bool {
 	case 1:
 		return w.Code == event.NoAnswer || w.Code == event.WrongKey || w.Code == event.Expired
 	case 2:
-		return w.Code == event.NoPolicy || w.Code == event.NoKey || w.Code == event.LegacyOnly && e.Role == event.Initiator
+		return w.Code == event.NoKey || e.Role == event.Initiator && (w.Code == event.NoPolicy || w.Code == event.LegacyOnly)
 	case 3:
 		return w.Code == event.NoTransformSet || w.Code == event.LegacyOnly && e.Role == event.Initiator
 	}
@@ -134,8 +135,21 @@ func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 		return
 	}
 	c.report.Both = true
+	if len(own) == 0 {
+		own = c.Settings.Policies // none of them usable: the nearest becomes so
+	}
 	o, p, found := closest(w.PolicyOffers, own)
-	if !found {
+	switch {
+	case !found && len(own) == 0 && len(w.PolicyOffers) > 0 && w.PolicyOffers[0].Priority >= 0:
+		o = w.PolicyOffers[0]
+		o.Priority, o.Lifetime = 10, 0
+		here := c.add(origin.Line{}, policyLines(o)...)
+		if !c.Settings.Negotiable(o.Verdict()) {
+			here = together(here, c.shieldOff())
+		}
+		c.blame(2, true, "no ISAKMP policy", fmt.Sprintf("%s offered %s; there is no ISAKMP policy here.", c.report.Peer, offered(w.PolicyOffers)), here)
+		return
+	case !found:
 		c.blame(2, true, "nothing readable was offered", fmt.Sprintf("%s offered no ISAKMP policy that can be read.", c.report.Peer))
 		return
 	}
@@ -159,13 +173,18 @@ func (c *explainer) speaksIKEv2(event.Event, event.Failed) {
 		c.there("IKEv1 for this tunnel: on IOS a crypto map entry without \"set ikev2-profile\", on strongSwan \"version = 1\", on libreswan \"ikev2=no\""))
 }
 
-func (c *explainer) legacyOnly(_ event.Event, w event.Failed) {
-	step := 2
+func (c *explainer) legacyOnly(e event.Event, w event.Failed) {
+	step, theirs := 2, offered(w.PolicyOffers)
 	if w.Phase == 2 {
-		step = 3
+		step, theirs = 3, offeredSets(w.ProposalOffers)
 	}
-	c.blame(step, true, "only legacy algorithms", "All that could be agreed uses legacy algorithms (DES, 3DES, MD5, groups 1, 2, 5), which the compliance shield keeps from being negotiated.",
-		c.shieldOff())
+	said := "All that could be agreed"
+	if e.Role == event.Responder && theirs != "" {
+		c.report.Both = true
+		said = fmt.Sprintf("%s offered %s; all of it that is configured here, too,", c.report.Peer, theirs)
+	}
+	c.blame(step, true, "only legacy algorithms",
+		said+" uses legacy algorithms (DES, 3DES, MD5, groups 1, 2, 5), which the compliance shield keeps from being negotiated.", c.shieldOff())
 }
 
 func (c *explainer) noTransformSet(e event.Event, w event.Failed) {

@@ -54,9 +54,19 @@ func (m *memory) learn(out []door.Output) {
 		case event.Phase1Up:
 			m.drop(func(k failureKey) bool { return k.peer == peer && k.phase == 1 })
 		case event.Phase2Up:
-			m.drop(func(k failureKey) bool { return k.peer == peer && (k.flow == w.Flow || k.flow == policy.FlowID{}) })
+			m.drop(func(k failureKey) bool { return k.peer == peer && (k.flow == w.Flow || m.overtaken(k, w)) })
 		}
 	}
+}
+
+// overtaken reports whether a failure of no flow in particular is over now that
+// some flow came up. A peer that asked for what no line permits lacks that still.
+func (m *memory) overtaken(k failureKey, up event.Phase2Up) bool {
+	if (k.flow != policy.FlowID{}) {
+		return false
+	}
+	f, ok := m.failures[k].What.(event.Failed)
+	return !ok || f.Code != event.NoProxy || up.Selectors.Covers(f.Offered)
 }
 
 func (m *memory) keep(k failureKey, e event.Event) {

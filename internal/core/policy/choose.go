@@ -39,14 +39,15 @@ func (p ISAKMP) Verdict() suite.Verdict {
 func (s *Settings) Usable() []ISAKMP {
 	var out []ISAKMP
 	for _, p := range s.Policies {
-		if s.allowed(p.Verdict()) {
+		if s.Negotiable(p.Verdict()) {
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-func (s *Settings) allowed(v suite.Verdict) bool {
+// Negotiable reports whether an algorithm with that verdict may be negotiated.
+func (s *Settings) Negotiable(v suite.Verdict) bool {
 	return v == suite.OK || (v == suite.Legacy && s.Legacy)
 }
 
@@ -83,7 +84,7 @@ func (t TransformSet) Verdict() suite.Verdict {
 func (s *Settings) UsableSets(e *Entry) []TransformSet {
 	var out []TransformSet
 	for _, t := range e.Sets {
-		if s.allowed(t.Verdict()) {
+		if s.Negotiable(t.Verdict()) {
 			out = append(out, t)
 		}
 	}
@@ -116,7 +117,7 @@ func (s *Settings) PFSAllows(own, offered suite.Group) bool {
 	if own != suite.NoGroup {
 		return own == offered
 	}
-	return offered == suite.NoGroup || s.allowed(offered.Row().Verdict)
+	return offered == suite.NoGroup || s.Negotiable(offered.Row().Verdict)
 }
 
 // Shorter is the shorter of two lifetimes; zero means no limit.

@@ -4,6 +4,7 @@
 package explain
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type Options struct {
 func JSON(w io.Writer, reports []diagnose.Report) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
 	if reports == nil {
 		reports = []diagnose.Report{}
 	}
@@ -43,9 +45,17 @@ func Text(w io.Writer, reports []diagnose.Report, o Options) error {
 }
 
 func text(b *strings.Builder, r diagnose.Report, o Options) {
-	fmt.Fprintf(b, "%s: tunnel %s - %s", printable(r.Hostname), r.Local, r.Peer)
+	fmt.Fprintf(b, "%s: ", printable(cmp.Or(r.Hostname, "here")))
+	switch {
+	case !r.Peer.IsValid():
+		b.WriteString("no tunnel")
+	case !r.Local.IsValid():
+		fmt.Fprintf(b, "tunnel to %s", r.Peer)
+	default:
+		fmt.Fprintf(b, "tunnel %s - %s", r.Local, r.Peer)
+	}
 	if r.Map != "" {
-		fmt.Fprintf(b, " (crypto map %s %d on %s)", r.Map, r.Seq, r.Interface)
+		fmt.Fprintf(b, " (crypto map %s %d on %s)", printable(r.Map), r.Seq, cmp.Or(r.Interface, "no interface"))
 	}
 	fmt.Fprintf(b, ": %s\n", paint(o, statusColor(r.Status), strings.ToUpper(r.Status)))
 	for _, s := range r.Steps {
@@ -53,33 +63,46 @@ func text(b *strings.Builder, r diagnose.Report, o Options) {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	b.WriteString(paint(o, "1", printable(r.Sentence)) + "\n")
-	for i, f := range r.Fixes {
-		fix(b, f, i > 0)
+	var before *diagnose.Fix
+	for i := range r.Fixes {
+		fix(b, r.Fixes[i], before)
+		before = &r.Fixes[i]
 	}
 	if r.Culprit != 0 && !r.Certain && !r.Both {
 		b.WriteString("This is told from one side's evidence; the peer's configuration cannot be seen from here.\n")
 	}
 }
 
-// fix writes one line to change. Every further fix is an alternative.
-func fix(b *strings.Builder, f diagnose.Fix, other bool) {
+// fix writes one line to change. before is the fix told last, nil for the first.
+func fix(b *strings.Builder, f diagnose.Fix, before *diagnose.Fix) {
 	verb := "Change"
 	if f.Add {
 		verb = "Add"
 	}
-	if other {
+	switch {
+	case before == nil:
+	case before.Choice == f.Choice:
+		verb = "and " + strings.ToLower(verb)
+	default:
 		verb = "or " + strings.ToLower(verb)
 	}
-	fmt.Fprintf(b, "  %s on %s", verb, f.Side)
+	fmt.Fprintf(b, "  %s on %s", verb, printable(f.Side))
 	if at := f.Where(); at != "" {
-		fmt.Fprintf(b, ", %s", at)
+		switch {
+		case !f.Add:
+			fmt.Fprintf(b, ", %s", at)
+		case f.Before:
+			fmt.Fprintf(b, ", before %s", at)
+		default:
+			fmt.Fprintf(b, ", after %s", at)
+		}
 		if f.Old != "" && !f.Add {
 			fmt.Fprintf(b, ", now %q", f.Old)
 		}
 	}
 	b.WriteString(":\n")
 	for _, l := range f.Write {
-		fmt.Fprintf(b, "      %s\n", l)
+		fmt.Fprintf(b, "      %s\n", printable(l))
 	}
 }
 
