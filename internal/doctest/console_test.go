@@ -150,7 +150,7 @@ func newShell(t *testing.T, binary, name string) *shell {
 
 // usesLab finds commands that need the two sites, hence root.
 func usesLab(command string) bool {
-	return regexp.MustCompile(`\bculvert lab\b|\bmake lab\b|\$R[12]\b`).MatchString(command)
+	return regexp.MustCompile(`\bculvert lab\b|\bmake lab\b|\$R[12]\b|/run/culvert-lab/`).MatchString(command)
 }
 
 // check runs a command and compares. With -update it returns what to write instead.
@@ -191,6 +191,10 @@ func trimmed(lines []string) []string {
 	return lines
 }
 
+// killed is how long the kernel may take to clear up behind a killed process:
+// a reader types no faster.
+const killed = 500 * time.Millisecond
+
 // run runs a command as the reader would, and returns what it prints on both
 // outputs. The lab gets a name of its own and shows the name of the document's.
 func (s *shell) run(t *testing.T, command string) []string {
@@ -204,12 +208,16 @@ func (s *shell) run(t *testing.T, command string) []string {
 		return s.ping(ctx, t, from, n, to)
 	}
 	command = strings.ReplaceAll(command, "culvert lab ", "culvert lab --lab "+s.lab+" ")
+	command = strings.ReplaceAll(command, "/run/culvert-lab/lab/", "/run/culvert-lab/"+s.lab+"/")
 	c := exec.CommandContext(ctx, "bash", "-c", command)
 	c.Dir, c.Env, c.WaitDelay = s.dir, s.env, time.Second
 	out, err := c.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("$ %s: %v", command, err)
+	}
+	if strings.HasPrefix(command, "kill ") {
+		time.Sleep(killed)
 	}
 	return s.shown(string(out))
 }

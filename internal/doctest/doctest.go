@@ -35,9 +35,10 @@ const (
 
 // Block is one fenced block of a document.
 type Block struct {
-	Lang  string
-	Line  int // of the first line inside the fence, from 1
-	Lines []string
+	Lang   string
+	Single bool
+	Line   int // of the first line inside the fence, from 1
+	Lines  []string
 }
 
 // Blocks are the fenced blocks of a document, from top to bottom. A block that
@@ -49,7 +50,8 @@ func Blocks(text string) ([]Block, error) {
 		fence, isFence := strings.CutPrefix(line, "```")
 		switch {
 		case isFence && open == nil:
-			open = &Block{Lang: strings.TrimSpace(fence), Line: i + 2}
+			lang, rest, _ := strings.Cut(strings.TrimSpace(fence), " ")
+			open = &Block{Lang: lang, Single: rest == "single", Line: i + 2}
 		case isFence:
 			out = append(out, *open)
 			open = nil
@@ -80,7 +82,7 @@ func (b Block) Runs() ([]Run, error) {
 		command, isCommand := strings.CutPrefix(line, prompt)
 		next, continues := strings.CutPrefix(line, more)
 		switch {
-		case isCommand:
+		case isCommand && (i == 0 || !b.Single):
 			out = append(out, Run{Line: at, Command: command, From: at + 1})
 		case len(out) == 0:
 			return nil, fmt.Errorf("line %d: expected a command behind %q, found %q", at, prompt, line)

@@ -35,6 +35,10 @@ func shapes() []shape {
 		s(`time=[\d.]+ ms`, "time=T ms"),
 		s(`loss, time \d+ms`, "loss, time Tms"),
 		s(`^rtt min/avg/max.*`, "rtt"),
+		// How many messages IKE takes depends on who is slow.
+		s(`(eq isakmp) \(\d+ matches\)`, "$1 (N matches)"),
+		s(`(line 30:) \d+ matches`, "$1 N matches"),
+		s(`(ISAKMP, UDP 500) +\d.*`, "$1 N"),
 		s(`[ \t]+$`, ""),
 	}
 }
