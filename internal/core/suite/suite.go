@@ -74,6 +74,9 @@ func (c Cipher) Row() *CipherRow {
 	return &ciphers[c]
 }
 
+// Known reports whether c has a row; NoCipher has one.
+func (c Cipher) Known() bool { return int(c) < len(ciphers) }
+
 // Combined reports whether c protects integrity too (AEAD).
 func (c Cipher) Combined() bool { return c.Row().ICV > 0 }
 
@@ -156,6 +159,9 @@ func (h Hash) Row() *HashRow {
 	}
 	return &hashes[h]
 }
+
+// Known reports whether h has a row; NoHash has one.
+func (h Hash) Known() bool { return int(h) < len(hashes) }
 
 func (h Hash) String() string { return h.Row().RFC }
 

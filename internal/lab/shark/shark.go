@@ -161,11 +161,11 @@ func (k Keys) write(dir string) error {
 // row is the SA as a line of the table esp_sa.
 func (e ESP) row() (string, error) {
 	cipher := e.Cipher.Row().Wireshark
-	if cipher == "" {
+	if cipher == "" || !e.Cipher.Known() {
 		return "", fmt.Errorf("shark: tshark does not know the cipher %s", e.Cipher)
 	}
 	hash := e.Hash.Row().Wireshark
-	if hash == "" {
+	if hash == "" || !e.Hash.Known() {
 		return "", fmt.Errorf("shark: tshark does not know the hash %s", e.Hash)
 	}
 	family := "IPv4"
