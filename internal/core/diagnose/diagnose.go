@@ -211,6 +211,13 @@ func (c *explainer) there(write ...string) choice {
 	return choice{{Side: "peer " + c.report.Peer.String(), Write: write}}
 }
 
+// thereToo is lines to add on the peer.
+func (c *explainer) thereToo(write ...string) choice {
+	f := c.there(write...)
+	f[0].Add = true
+	return f
+}
+
 // currentPeer picks, of several peers of the entry, the one that this is about:
 // the one with an ISAKMP SA, else the one that failed last.
 func (c *explainer) currentPeer() {

@@ -105,14 +105,14 @@ func (c *explainer) noAnswer(_ event.Event, w event.Failed) {
 	c.blame(1, false, fmt.Sprintf("no answer on %s: %s", port, said),
 		fmt.Sprintf("%s does not answer on %s: %s. It is down, a filter on the way or its interface ACL drops %s, or it has no crypto map with peer %s.",
 			peer, port, said, port, c.entry.Local),
-		c.there(fmt.Sprintf("access-list NUMBER permit udp host %s host %s %s", c.entry.Local, peer, what)))
+		c.thereToo(fmt.Sprintf("access-list NUMBER permit udp host %s host %s %s", c.entry.Local, peer, what)))
 }
 
 func (c *explainer) noKey(event.Event, event.Failed) { c.noKeyHere() }
 
 func (c *explainer) wrongKey(e event.Event, w event.Failed) {
 	key, _ := c.Settings.KeyFor(c.report.Peer)
-	line := "crypto isakmp key KEY address " + c.report.Peer.String()
+	line := "crypto isakmp key THE-SAME-KEY address " + c.report.Peer.String()
 	said := "the authentication (MM5) was sent but no valid MM6 came back"
 	if e.Role == event.Responder {
 		said = "its MM5 does not decrypt or its hash is wrong"
@@ -127,9 +127,9 @@ func (c *explainer) wrongKey(e event.Event, w event.Failed) {
 func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 	own := c.Settings.Usable()
 	if e.Role == event.Initiator {
-		c.blame(2, w.Notified != "", "the peer refused every policy offered",
-			fmt.Sprintf("%s refused all that was offered (%s): it has no ISAKMP policy equal to one of them. What it has cannot be seen from here.",
-				c.report.Peer, offered(own)),
+		c.blame(2, false, "the peer refused every policy offered",
+			fmt.Sprintf("%s refused all that was offered (%s): it has no ISAKMP policy equal to one of them, or no key or crypto map entry for %s.",
+				c.report.Peer, offered(own), c.entry.Local),
 			c.there(policyLines(own[0])...),
 			c.here(own[0].Origin, fmt.Sprintf("crypto isakmp policy %d", own[0].Priority), " ! encryption, hash, authentication and group of one of the peer's policies"))
 		return
@@ -197,7 +197,7 @@ func (c *explainer) noTransformSet(e event.Event, w event.Failed) {
 			fixes = append(fixes, c.there(fmt.Sprintf("set pfs group%d", uint16(c.entry.PFS))))
 		}
 		c.blame(3, false, "the peer refused every transform set offered",
-			fmt.Sprintf("%s refused all transform sets offered (%s): it has none equal to one of them%s. What it has cannot be seen from here.", c.report.Peer, setWords(sets), also),
+			fmt.Sprintf("%s refused all transform sets offered (%s): it has none equal to one of them%s.", c.report.Peer, setWords(sets), also),
 			fixes...)
 		return
 	}
