@@ -85,6 +85,10 @@ func printRound(w io.Writer, r *sim.Round) error {
 		if !o.Up {
 			state, detail = "DOWN", o.Reason
 		}
+		if o.Line == "" {
+			fmt.Fprintf(w, "%s: %s, %s\n", o.Site, state, detail)
+			continue
+		}
 		fmt.Fprintf(w, "%s %s: %s: %s, %s\n", o.Site, o.Flow, o.Line, state, detail)
 	}
 	if r.Up() {
@@ -94,15 +98,22 @@ func printRound(w io.Writer, r *sim.Round) error {
 	return explain.Text(w, down(r.Reports), explain.Options{Color: isTerminal(w)})
 }
 
-// down are the reports of tunnels that did not come up.
+// down are the reports of tunnels that did not come up. Where one side knows
+// what both want, what the other side guesses is left out.
 func down(reports []diagnose.Report) []diagnose.Report {
-	var out []diagnose.Report
+	var known, guessed []diagnose.Report
 	for _, r := range reports {
-		if r.Culprit != 0 {
-			out = append(out, r)
+		switch {
+		case r.Culprit != 0 && r.Both:
+			known = append(known, r)
+		case r.Culprit != 0:
+			guessed = append(guessed, r)
 		}
 	}
-	return out
+	if len(known) > 0 {
+		return known
+	}
+	return guessed
 }
 
 // The JSON of a simulation: a stable interface, added to, never changed.

@@ -12,7 +12,7 @@ import (
 // stranger explains a peer that tried to reach us and that no entry names.
 func (e Evidence) stranger(f event.Event) Report {
 	peer, local := f.Peer.Addr(), f.Local.Addr()
-	r := e.unnamed(peer, local)
+	r := e.unnamed(peer, local, "it")
 	r.Reason = event.NoEntry
 	r.Steps[0].State, r.Steps[0].Detail = OK, "IKE of the peer comes in"
 	r.Sentence = fmt.Sprintf("%s wants a tunnel, but %s", peer, r.Sentence)
@@ -31,14 +31,15 @@ func Unnamed(s *policy.Settings, peer, local netip.Addr) Report {
 	if len(s.Entries) == 0 {
 		return e.nothing()
 	}
-	r := e.unnamed(peer, local)
+	r := e.unnamed(peer, local, peer.String())
 	r.Sentence = "There is no tunnel, since " + r.Sentence
 	return r
 }
 
 // unnamed says that no entry at local names the peer. An entry that is the only
 // one there, and so meant for it, is to be changed; else one is to be added.
-func (e Evidence) unnamed(peer, local netip.Addr) Report {
+// called is the peer's name in the sentence.
+func (e Evidence) unnamed(peer, local netip.Addr, called string) Report {
 	r := e.report(&policy.Entry{Local: local, Peers: []netip.Addr{peer}})
 	r.Status, r.Both = "down", true
 	c := explainer{Evidence: e, report: &r}
@@ -48,7 +49,7 @@ func (e Evidence) unnamed(peer, local netip.Addr) Report {
 			at = append(at, x)
 		}
 	}
-	sentence := fmt.Sprintf("no crypto map entry at %s names %s as a peer", local, peer)
+	sentence := fmt.Sprintf("no crypto map entry at %s names %s as a peer", local, called)
 	var way choice
 	switch {
 	case len(at) == 1 && len(at[0].Peers) == 1:
