@@ -351,6 +351,9 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 	e.deadlines.set(k.deadline, time.Time{})
 	delete(e.children, k.ID)
 	delete(e.spis, k.In.SPI)
+	for _, sa := range e.peer(k.pair()).sas {
+		sa.Drop(c, k.ID)
+	}
 	state := e.flowState(k.Flow)
 	state.children = slices.DeleteFunc(state.children, func(o *child) bool { return o == k })
 	e.update(k.pair(), func(p *peer) {

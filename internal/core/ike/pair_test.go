@@ -248,3 +248,20 @@ func recordedMM1() []byte {
 	w.trigger(0)
 	return w.end[1].queue[0].Payload
 }
+
+// A pair that is cleared while its quick mode still waits for QM3 stays away.
+func TestClearBetweenQM2AndQM3(t *testing.T) {
+	w := newTwo()
+	w.trigger(0)
+	for w.end[1].pairs == 0 { // until the responder has its half
+		_ = w.compute(0) || w.compute(1) || w.deliver(0) || w.deliver(1)
+	}
+	w.step(1, door.Clear{IPsec: true})
+	w.settle()
+	w.wait(2 * time.Minute)
+	for i, g := range w.end {
+		if l := g.engine.Load(); l.Children != 0 || l.SPIs != 0 || g.pairs != 0 {
+			t.Errorf("gateway %d holds %+v, %d in the data path", i+1, l, g.pairs)
+		}
+	}
+}

@@ -18,6 +18,31 @@
 // arguments; messages to send, arithmetic to do and what was agreed leave as
 // values in a Context. A message that is not authentic never changes state:
 // its handler returns an error and the SA waits on.
+//
+// What is promised against those who can read and write on the path, and what
+// IKEv1 cannot give:
+//
+//   - MM5, MM6, quick mode and informationals are proved by their hashes. No
+//     copy, replay, reflection or forgery of them changes anything.
+//   - MM1 to MM4 prove nothing when they come. One that cannot be read, chooses
+//     what was not offered, or brings a public value that is none is dropped,
+//     and the real one is taken when it comes. MM4 leaves only when the shared
+//     secret is there, so that a bad MM3 is not answered.
+//   - A forged MM2, MM3 or MM4 that is well formed and comes first cannot be
+//     told from the real one. That negotiation fails, after 45 seconds at most;
+//     nobody who lacks the key gets an SA, and the next packet of traffic starts
+//     anew. Cookies are a proof of
+//     address, not against the path.
+//   - NAT-D payloads are not proved. Spoiled ones make ESP travel in UDP, or
+//     not; the responder takes the encapsulation that the initiator's quick mode
+//     names, so that the two ends never disagree about it.
+//   - Who answers in the place of the peer learns HASH_I, with which a weak
+//     pre-shared key can be guessed offline (CVE-2018-5389).
+//   - Notifications and deletes without protection are hints for people.
+//
+// The peer's identity is bound to its address: main mode chooses the key by
+// address, and an address in the ID payload must be that one unless a NAT stands
+// between (Ninet 2019). A name is shown, not compared.
 package ikev1
 
 import (

@@ -582,6 +582,18 @@ func (s *SA) failQuick(c *Context, q *quickMode, f event.Failed) {
 	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, SPI: q.spi, Rekey: q.rekey, Role: q.role, Failed: f})
 }
 
+// Drop gives up the exchange that is making a pair which was taken away
+// meanwhile: what still comes of it must not bring the pair back.
+func (s *SA) Drop(c *Context, id sadb.ChildID) {
+	for _, q := range s.quick {
+		if q.child.ID == id && !q.done {
+			q.done, q.awaits, q.ends = true, "", c.Now.Add(quickMemory)
+			q.flight = flight{}
+			q.private.Wipe()
+		}
+	}
+}
+
 // tickQuick retransmits, gives up, or forgets.
 func (s *SA) tickQuick(c *Context, q *quickMode) {
 	if q.flight.due(c.Now) && !q.flight.again(c, s) {
