@@ -58,6 +58,9 @@ func guardClear(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(names) == 0 {
+		return no("No guard stands here: there is nothing to clear.")
+	}
 	for _, n := range names {
 		switch err := guard.Clear(n); {
 		case errors.Is(err, guard.ErrNothing):
