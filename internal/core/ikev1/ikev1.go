@@ -31,8 +31,7 @@
 //   - A forged MM2, MM3 or MM4 that is well formed and comes first cannot be
 //     told from the real one. That negotiation fails, after 45 seconds at most;
 //     nobody who lacks the key gets an SA, and the next packet of traffic starts
-//     anew. Cookies are a proof of
-//     address, not against the path.
+//     anew.
 //   - NAT-D payloads are not proved. Spoiled ones make ESP travel in UDP, or
 //     not; the responder takes the encapsulation that the initiator's quick mode
 //     names, so that the two ends never disagree about it.
