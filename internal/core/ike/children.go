@@ -21,6 +21,7 @@ const (
 	rekeyMargin = 30 * time.Second // before the end of a lifetime, at most a tenth of it
 	rekeyRetry  = 5 * time.Second  // after a renewal failed
 	overlap     = 30 * time.Second // how long the old pair lives beside the new one
+	qm3Due      = 2 * time.Second  // behind QM2: until then interesting traffic waits for the peer's pair
 )
 
 // child is a pair of IPsec SAs in the engine's books.
@@ -73,8 +74,9 @@ func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
 	}
 	state := e.flowState(t.Flow)
 	for _, k := range state.children {
-		if (k.outbound || !k.outAt.IsZero()) && k.Selectors.MatchOut(t.Packet) {
-			return // it came up meanwhile
+		coming := !k.outAt.IsZero() || c.Now.Sub(k.Established) < qm3Due
+		if (k.outbound || coming) && k.Selectors.MatchOut(t.Packet) {
+			return // it came up meanwhile, or does as soon as the peer's QM3 is here
 		}
 	}
 	if len(state.children) >= maxPairs {
