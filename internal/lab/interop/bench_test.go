@@ -117,18 +117,6 @@ interface GigabitEthernet0/1
 		or(c.Interesting, "access-list 102 permit ip "+wild(host)+" "+wild(other)), c.Filter, c.Global)
 }
 
-// lineOf is the number of the line of a configuration that holds words.
-func lineOf(t *testing.T, text, words string) int {
-	t.Helper()
-	for i, l := range strings.Split(text, "\n") {
-		if strings.Contains(l, words) {
-			return i + 1
-		}
-	}
-	t.Fatalf("no line of the configuration holds %q:\n%s", words, text)
-	return 0
-}
-
 // culvert runs a gateway in r1 or r2.
 func (b *bench) culvert(host string, c router, args ...string) *lab.Gateway {
 	b.t.Helper()
