@@ -10,7 +10,6 @@ import (
 	"culvert/internal/conf/config"
 	"culvert/internal/core/diagnose"
 	"culvert/internal/face/explain"
-	"culvert/internal/sim"
 )
 
 func checkCommand() *cobra.Command {
@@ -115,12 +114,7 @@ func (r *checked) conclude() {
 	if len(r.Files) != 2 || r.Files[0].broken || r.Files[1].broken {
 		return
 	}
-	sites := [2]sim.Site{}
-	for i := range r.Files {
-		s := r.Files[i].config.Settings()
-		sites[i] = sim.Site{Name: r.Files[i].Hostname, Settings: &s}
-	}
-	result := sim.Simulate(sites[0], sites[1], 1)
+	result := negotiate(r.Files[0].config, r.Files[1].config)
 	fits := result.Up()
 	r.Fits, r.OK = &fits, r.OK && fits
 	for i := range result.Rounds {

@@ -43,6 +43,9 @@ func labCommand() *cobra.Command {
 
 // labReady makes sure of the rights, and of the path of this program.
 func labReady(o *tour.Options) (err error) {
+	if o.Peer != tour.Culvert && o.Peer != tour.StrongSwan {
+		return bad("culvert: --peer %s: expected %s or %s", o.Peer, tour.Culvert, tour.StrongSwan)
+	}
 	if err := lab.EnsureRoot(o.Name); err != nil {
 		return no("culvert: %v", err)
 	}

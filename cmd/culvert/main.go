@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	var e *exit
 	switch {
 	case err == nil:
@@ -63,7 +63,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return e.code
 	}
-	fmt.Fprintf(stderr, "culvert: %v\nSee culvert --help.\n", err)
+	fmt.Fprintf(stderr, "culvert: %v\n", err)
+	if c == root {
+		fmt.Fprintln(stderr, "See culvert --help.")
+	} else {
+		fmt.Fprintf(stderr, "Usage: %s %s\n", c.Parent().CommandPath(), c.Use)
+	}
 	return exitUsage
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"culvert/internal/conf/config"
 	"culvert/internal/core/diagnose"
 	"culvert/internal/face/explain"
 	"culvert/internal/face/trace"
@@ -20,19 +21,15 @@ func simulateCommand() *cobra.Command {
 		Short: "Negotiate both configurations in memory and print the exchange; exit 0 when every flow came up",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			var sites [2]sim.Site
+			var both [2]*config.Config
 			for i, path := range args {
 				cfg, err := load(path, c.ErrOrStderr())
 				if err != nil {
 					return err
 				}
-				settings := cfg.Settings()
-				sites[i] = sim.Site{Name: cfg.Hostname, Settings: &settings}
+				both[i] = cfg
 			}
-			if sites[0].Name == sites[1].Name {
-				sites[0].Name, sites[1].Name = sites[0].Name+" (1)", sites[1].Name+" (2)"
-			}
-			r := sim.Simulate(sites[0], sites[1], 1)
+			r := negotiate(both[0], both[1])
 			print := printSimulation
 			if asJSON {
 				print = jsonSimulation
@@ -48,6 +45,21 @@ func simulateCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "answer as JSON")
 	return c
+}
+
+// negotiate tries two configurations against each other. Routers of one
+// hostname are told apart by their place on the command line.
+func negotiate(a, b *config.Config) *sim.Result {
+	var sites [2]sim.Site
+	for i, c := range []*config.Config{a, b} {
+		settings := c.Settings()
+		settings.Hostname = c.Hostname
+		if a.Hostname == b.Hostname {
+			settings.Hostname = fmt.Sprintf("%s (%d)", c.Hostname, i+1)
+		}
+		sites[i] = sim.Site{Name: settings.Hostname, Settings: &settings}
+	}
+	return sim.Simulate(sites[0], sites[1], 1)
 }
 
 // printSimulation tells the first round in full, the second one only when it

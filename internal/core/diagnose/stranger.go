@@ -31,6 +31,13 @@ func Unnamed(s *policy.Settings, peer, local netip.Addr) Report {
 	if len(s.Entries) == 0 {
 		return e.nothing()
 	}
+	if peer == local {
+		r := e.report(&policy.Entry{Local: local, Peers: []netip.Addr{peer}})
+		r.Status = "down"
+		c := explainer{Evidence: e, report: &r}
+		c.blame(5, true, "the same side twice", fmt.Sprintf("Both configurations end their tunnels at %s: they are the same side, or one has the other's address.", local))
+		return r
+	}
 	r := e.unnamed(peer, local, peer.String())
 	r.Sentence = "There is no tunnel, since " + r.Sentence
 	return r
