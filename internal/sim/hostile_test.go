@@ -66,9 +66,6 @@ func forgeries(m []byte, visit func(name string, forged []byte)) {
 	visit("padded", longer)
 }
 
-// sealed reports whether the message is encrypted.
-func sealed(m []byte) bool { return m[19]&1 != 0 }
-
 // An unauthenticated packet never kills a negotiation: forged copies of every
 // encrypted message, put before the real one, change nothing. So do copies of
 // the clear ones that cannot be read. A clear message which is changed where

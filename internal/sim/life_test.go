@@ -24,8 +24,6 @@ func short(isakmp, ipsec time.Duration) option {
 	}
 }
 
-func delay(d time.Duration) Link { return always(d) }
-
 // For a simulated day a packet goes each way every second, while the IPsec SAs
 // are renewed over ISAKMP SAs that end themselves: make before break, so no
 // packet finds the tunnel closed, and the old pairs go away.
