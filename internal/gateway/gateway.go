@@ -66,6 +66,7 @@ type Gateway struct {
 	computed chan door.Computed
 	calls    chan func()
 	compute  chan struct{} // as many as may compute at once
+	parted   chan struct{} // closed once the engine's loop has ended and the peers were told
 
 	journal *journal
 	keylog  *keylog
@@ -82,7 +83,7 @@ func New(o Options) *Gateway {
 	g := &Gateway{
 		options: o, hostname: o.Config.Hostname, settings: &settings, started: time.Now(),
 		db: sadb.New(rand.Reader), sockets: map[netip.AddrPort]*udpsock.Conn{}, mtu: map[string]int{},
-		inputs: make(chan door.Input, inputQueue), asks: make(chan door.Input, inputQueue), computed: make(chan door.Computed, 16), calls: make(chan func()),
+		inputs: make(chan door.Input, inputQueue), asks: make(chan door.Input, inputQueue), computed: make(chan door.Computed, 16), calls: make(chan func()), parted: make(chan struct{}),
 		compute: make(chan struct{}, workers()), journal: newJournal(o.Log), base: map[policy.FlowID]baseline{},
 	}
 	if o.Name != "" {
@@ -150,22 +151,13 @@ func (g *Gateway) serve(ctx context.Context, server *control.Server) error {
 	for _, run := range loops {
 		go func() { ended <- run(ctx) }()
 	}
-	var first error
-	for i := range loops {
-		if i == 0 {
-			select {
-			case first = <-ended:
-			case <-ctx.Done():
-				first = <-ended
-			}
-			cancel()
-			g.closeSockets()
-			g.path.Close()
-			continue
-		}
-		if err := <-ended; first == nil {
-			first = err
-		}
+	first := <-ended
+	cancel()
+	<-g.parted
+	g.path.Close()
+	g.closeSockets()
+	for range len(loops) - 1 {
+		<-ended // for no other reason than that it was stopped
 	}
 	g.keylog.close()
 	if first != nil && !errors.Is(first, context.Canceled) {

@@ -20,8 +20,11 @@ import (
 // data path where there are several.
 func workers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
 
-// loop steps the engine: it is the engine's only caller.
+// loop steps the engine: it is the engine's only caller. When the gateway stops
+// it deletes all SAs, and so tells the peers: they need not send into the void
+// until their own SAs end.
 func (g *Gateway) loop(ctx context.Context) error {
+	defer close(g.parted)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var out []door.Output
@@ -30,6 +33,7 @@ func (g *Gateway) loop(ctx context.Context) error {
 		timer.Reset(g.untilDeadline())
 		select {
 		case <-ctx.Done():
+			g.step(ctx, door.Clear{IPsec: true, ISAKMP: true})
 			return nil
 		case f := <-g.calls:
 			f()

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -89,9 +91,10 @@ func (g *Gateway) listen(local netip.Addr) error {
 	return g.path.AddLocal(at, raw, g.sockets[at])
 }
 
+// closeSockets closes what the data path has not closed already.
 func (g *Gateway) closeSockets() {
 	for _, s := range g.sockets {
-		if err := s.Close(); err != nil {
+		if err := s.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			g.journal.say("closing %s: %v", s.LocalAddr(), err)
 		}
 	}

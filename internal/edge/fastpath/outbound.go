@@ -160,8 +160,12 @@ func (o *outbound) protect(s *sadb.Snapshot, f *sadb.Flow, sa *sadb.Out, t flow.
 }
 
 // flush sends what waits for f, in the order it came. What still has no SA
-// waits on.
+// waits on. Should the SA end the next moment, the first packet without one
+// asks at once: the one that was asked for did come.
 func (o *outbound) flush(s *sadb.Snapshot, f *sadb.Flow, now int64) {
+	if q := o.waiting.flows[f.ID]; q != nil {
+		q.triggered = 0
+	}
 	for _, w := range o.waiting.take(f.ID) {
 		if sa := f.Pick(w.tuple); sa != nil {
 			o.protect(s, f, sa, w.tuple, w.buf, w.size(), now)

@@ -23,6 +23,10 @@ const maxPath = 107
 // probeTime is how long a listener has to answer before its socket counts as busy.
 const probeTime = time.Second
 
+// leaving is how long a gateway that was killed may take to let go of the lock:
+// its process counts as gone before all its threads are.
+const leaving = 500 * time.Millisecond
+
 // ErrRunning is returned by Listen when another gateway has the socket.
 var ErrRunning = errors.New("another gateway is running")
 
@@ -73,7 +77,12 @@ func lockFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: its lock: %w", path, err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(leaving); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(leaving / 20)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, running(path)
