@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"culvert/internal/face/control"
@@ -46,8 +48,11 @@ func explainCommand() *cobra.Command {
 	return c
 }
 
+// socketEnv names the control socket for a whole shell; lab exec sets it.
+const socketEnv = "CULVERT_SOCKET"
+
 func askFlags(c *cobra.Command, socket *string, json *bool) {
-	c.Flags().StringVar(socket, "socket", "", "control socket (default: the only one in "+control.DefaultDir+")")
+	c.Flags().StringVar(socket, "socket", os.Getenv(socketEnv), "control socket (default: $"+socketEnv+", else the only one in "+control.DefaultDir+")")
 	c.Flags().BoolVar(json, "json", false, "answer as JSON")
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ import (
 func labCommand() *cobra.Command {
 	o := tour.Options{}
 	c := &cobra.Command{
-		Use:   "lab [run|up|down|exec HOST CMD…]",
+		Use:   "lab [run|up|down|ping|exec HOST CMD…]",
 		Short: "The two sites in network namespaces: run tells it all, up leaves them standing for play",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return labRun(c, o) },
@@ -36,6 +37,8 @@ func labCommand() *cobra.Command {
 			RunE: func(c *cobra.Command, _ []string) error { return labRun(c, o) }},
 		&cobra.Command{Use: "up", Short: "Bring the sites up and leave them standing", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return labUp(c, o) }},
+		&cobra.Command{Use: "ping [FROM TO]", Short: "Ping from host to host, from a to b unless told", Args: cobra.MaximumNArgs(2),
+			RunE: func(c *cobra.Command, args []string) error { return labPing(c, o, args) }},
 		down, in,
 	)
 	return c
@@ -81,11 +84,12 @@ func labUp(c *cobra.Command, o tour.Options) error {
 		return no("culvert: %v", err)
 	}
 	fmt.Fprintf(c.OutOrStdout(), `The lab stands. Try:
-  culvert lab exec a ping -c 3 10.20.20.20
-  culvert show crypto ipsec sa --socket %s
-  culvert explain --socket %s
+  culvert lab ping
+  culvert lab exec r1 culvert show crypto ipsec sa
+  culvert lab exec r1 culvert explain
+  culvert show crypto session --socket %s
   culvert lab down
-`, s.R1.Socket(), s.R1.Socket())
+`, s.R1.Socket())
 	return nil
 }
 
@@ -103,6 +107,29 @@ func labDown(o tour.Options) error {
 	return nil
 }
 
+// labPing needs no ping in the system.
+func labPing(c *cobra.Command, o tour.Options, args []string) error {
+	if err := labReady(&o); err != nil {
+		return err
+	}
+	n, err := lab.Open(o.Name)
+	if err != nil {
+		return no("culvert: %v", err)
+	}
+	if len(args) != 2 {
+		args = []string{lab.HostA, lab.HostB}
+	}
+	r, err := n.Ping(c.Context(), args[0], args[1], 5)
+	if err != nil {
+		return no("culvert: %v", err)
+	}
+	fmt.Fprintln(c.OutOrStdout(), strings.TrimSuffix(r.Output, "\n"))
+	if r.Received < r.Sent {
+		return &exit{code: exitNo}
+	}
+	return nil
+}
+
 func labExec(c *cobra.Command, o tour.Options, args []string) error {
 	if err := labReady(&o); err != nil {
 		return err
@@ -112,6 +139,9 @@ func labExec(c *cobra.Command, o tour.Options, args []string) error {
 		return no("culvert: %v", err)
 	}
 	x := n.Command(c.Context(), args[0], args[1:]...)
+	if g, runs := n.Gateway(args[0], o.Binary); runs {
+		x.Env = append(os.Environ(), socketEnv+"="+g.Socket())
+	}
 	x.Stdin, x.Stdout, x.Stderr = os.Stdin, c.OutOrStdout(), c.ErrOrStderr()
 	err = x.Run()
 	var ended *exec.ExitError

@@ -38,6 +38,7 @@ func checks() []check {
 		{4, "crypto access lists say what can be negotiated", (*checker).listsWork, true},
 		{4, "access lists are used", (*checker).listsUsed, false},
 		{5, "applied crypto maps exist and have peers", (*checker).mapsExist, true},
+		{5, "crypto maps are applied", (*checker).mapsIdle, false},
 		{5, "crypto maps are applied where they can work", (*checker).mapsApplied, true},
 		{5, "peers and PFS can work", (*checker).entriesWork, false},
 		{5, "peer and far site are reached through the crypto map", (*checker).routes, false},

@@ -16,6 +16,10 @@ func goodPolicy(priority int) string {
 }
 
 func (k *checker) isakmpOn() {
+	if k.c.ISAKMP.Keepalive > 0 {
+		k.add(Note, k.c.ISAKMP.KeepaliveOrigin, "dead peer detection is answered, but Culvert does not ask yet",
+			"a peer that vanishes is noticed when its SAs expire or it begins anew", "")
+	}
 	if len(k.settings.Entries) == 0 {
 		return
 	}

@@ -29,14 +29,26 @@ func (k *checker) mapsExist() {
 	})
 }
 
-// mapsApplied finds maps that are applied nowhere, or where they cannot work.
-func (k *checker) mapsApplied() {
+// mapsIdle finds maps that are applied nowhere. A spare map beside one that
+// works is untidy; without any that works there is no VPN.
+func (k *checker) mapsIdle() {
+	severity := Warning
+	if len(k.applied) == 0 {
+		severity = Error
+	}
 	for i := range k.c.CryptoMaps {
 		m := &k.c.CryptoMaps[i]
 		if len(k.applied[m.Name]) == 0 {
-			k.add(Warning, m.Origin, fmt.Sprintf("crypto map %s is applied to no interface", m.Name),
+			k.add(severity, m.Origin, fmt.Sprintf("crypto map %s is applied to no interface", m.Name),
 				"it protects nothing: the traffic leaves in the clear", "interface INTERFACE\n crypto map "+m.Name)
 		}
+	}
+}
+
+// mapsApplied finds maps that are applied where they cannot work.
+func (k *checker) mapsApplied() {
+	for i := range k.c.CryptoMaps {
+		m := &k.c.CryptoMaps[i]
 		if m.LocalAddress != "" && (k.interfaces[m.LocalAddress] == nil || !k.interfaces[m.LocalAddress].Address.IsValid()) {
 			k.add(Error, m.LocalAddressOrigin, fmt.Sprintf("%s has no address to be the local end of crypto map %s", m.LocalAddress, m.Name),
 				"no tunnel is negotiated: the traffic leaves in the clear", "interface "+m.LocalAddress+"\n ip address ADDRESS MASK")

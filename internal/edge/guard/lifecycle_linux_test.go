@@ -334,9 +334,9 @@ func TestShow(t *testing.T) {
 	const want = `R1: open through culvert0
   protects CMAP 10 on GigabitEthernet0/1
   nftables table ip culvert_R1, routing table 5208 for mark 0xc0de
-  1 packets diverted, 1 dropped that came in clear, 0 dropped that would have left in clear
-  access list 101 in on GigabitEthernet0/1, line 10: 1 matches
-  access list 101 in on GigabitEthernet0/1, implicit deny: 1 matches
+  1 packet diverted, 1 dropped that came in clear, 0 dropped that would have left in clear
+  access list 101 in on GigabitEthernet0/1, line 10: 1 match
+  access list 101 in on GigabitEthernet0/1, implicit deny: 1 match
 `
 	if got := state.String(); got != want {
 		t.Error(cmp.Diff(want, got))

@@ -37,8 +37,8 @@ func (s State) String() string {
 		fmt.Fprintf(&b, "  protects %s\n", p)
 	}
 	fmt.Fprintf(&b, "  nftables table ip %s, routing table %d for mark %#x\n", s.Table, s.Routes, s.Mark)
-	fmt.Fprintf(&b, "  %d packets diverted, %d dropped that came in clear, %d dropped that would have left in clear\n",
-		s.Counters.Diverted, s.Counters.NotIPsec, s.Counters.Leaks)
+	fmt.Fprintf(&b, "  %s diverted, %d dropped that came in clear, %d dropped that would have left in clear\n",
+		plural(s.Counters.Diverted, "packet", "packets"), s.Counters.NotIPsec, s.Counters.Leaks)
 	for _, l := range s.Counters.Lines {
 		fmt.Fprintf(&b, "  %s\n", l)
 	}
@@ -51,7 +51,7 @@ func (h LineHits) String() string {
 	if h.Seq == 0 {
 		line = "implicit deny"
 	}
-	return fmt.Sprintf("access list %s %s on %s, %s: %d matches", h.List, h.Direction, h.Interface, line, h.Packets)
+	return fmt.Sprintf("access list %s %s on %s, %s: %s", h.List, h.Direction, h.Interface, line, plural(h.Packets, "match", "matches"))
 }
 
 // Show tells what stands for the gateway hostname. The error is ErrNothing when
@@ -216,4 +216,11 @@ func parseCleartext(key []byte) (Cleartext, bool) {
 	return Cleartext{
 		Src: netip.AddrFrom4([4]byte(key[0:4])), Dst: netip.AddrFrom4([4]byte(key[4:8])), Proto: key[8],
 	}, true
+}
+
+func plural(n uint64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
