@@ -249,6 +249,31 @@ func recordedMM1() []byte {
 	return w.end[1].queue[0].Payload
 }
 
+// The initiator's first packet may overtake QM3. Its answer is no reason to
+// ask for a second pair, unless QM3 does not come at all.
+func TestTriggerBetweenQM2AndQM3(t *testing.T) {
+	w := newTwo()
+	w.trigger(0)
+	for w.end[1].pairs == 0 { // until the responder has its half
+		_ = w.compute(0) || w.compute(1) || w.deliver(0) || w.deliver(1)
+	}
+	asked := func() int {
+		w.trigger(1)
+		for w.compute(1) {
+		}
+		return len(w.end[0].queue)
+	}
+	qm2 := len(w.end[0].queue)
+	if n := asked(); n != qm2 {
+		t.Errorf("%d messages for a packet that only has to wait", n-qm2)
+	}
+	w.end[0].queue = nil // QM2 is lost, so QM3 does not come
+	w.now = w.now.Add(qm3Due)
+	if asked() == 0 {
+		t.Error("QM3 does not come, and yet nothing is asked for")
+	}
+}
+
 // A pair that is cleared while its quick mode still waits for QM3 stays away.
 func TestClearBetweenQM2AndQM3(t *testing.T) {
 	w := newTwo()

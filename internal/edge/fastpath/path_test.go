@@ -128,6 +128,22 @@ func TestInstalledSendsWhatWaits(t *testing.T) {
 	}
 }
 
+// A tunnel that is cleared right after it came up is asked for again with the
+// first packet, which may be the only one.
+func TestTheFirstPacketAfterAnSAAsksAtOnce(t *testing.T) {
+	a, b := twoSites(t)
+	a.tun.in <- [][]byte{fromA(0)}
+	receive(t, "trigger", a.up.triggers)
+	ca, cb := pairOf(gcm, 1, false)
+	up(t, a, b, ca, cb)
+	receive(t, "queued packet", b.tun.out)
+	if err := a.db.Remove(ca.ID); err != nil {
+		t.Fatal(err)
+	}
+	a.tun.in <- [][]byte{fromA(1)}
+	receive(t, "second trigger", a.up.triggers)
+}
+
 // Packets keep coming while SAs are installed and renewed: every packet arrives
 // once, in order.
 func TestNothingIsLostOrReorderedAcrossRenewals(t *testing.T) {
@@ -588,7 +604,7 @@ func TestTriggersAreLimited(t *testing.T) {
 			asked = append(asked, n)
 		}
 		if n == 5 {
-			w.take(f.ID) // an SA came and went: still no more than one a second
+			w.take(f.ID) // what waited was given up: still no more than one a second
 		}
 	}
 	if fmt.Sprint(asked) != "[0 10 20 30]" {
