@@ -9,6 +9,7 @@ import (
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
 	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
 	"culvert/internal/core/suite"
 )
 
@@ -89,6 +90,22 @@ func TestKeepalives(t *testing.T) {
 	bothUp(t, id, r1, r2)
 	if x.Now.Sub(last) > 25*time.Second {
 		t.Errorf("the last keepalive was %s ago", x.Now.Sub(last))
+	}
+}
+
+// crypto isakmp nat keepalive says how often.
+func TestKeepaliveInterval(t *testing.T) {
+	x, r1, _, _ := behind(t, func(s *policy.Settings) { s.NATKeepalive = 5 * time.Second })
+	n := 0
+	x.Sniff = func(_ *Host, d door.Send) {
+		if d.Raw {
+			n++
+		}
+	}
+	trigger(r1)
+	x.Run(time.Minute+time.Second, nil)
+	if n != 12 {
+		t.Errorf("%d keepalives in a minute, want one every 5 seconds", n)
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"time"
 
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
@@ -14,7 +15,7 @@ import (
 // not written. With "no crypto isakmp enable" there is no policy, so nothing
 // is negotiated while the traffic stays caught. The lists are shared with c.
 func (c *Config) Settings() policy.Settings {
-	s := policy.Settings{Hostname: c.Hostname, Legacy: c.Legacy, ReplayWindow: c.ReplayWindow}
+	s := policy.Settings{Hostname: c.Hostname, Legacy: c.Legacy, ReplayWindow: c.ReplayWindow, NATKeepalive: time.Duration(c.ISAKMP.NATKeepalive) * time.Second}
 	if c.ISAKMPEnabled {
 		s.Policies = append(s.Policies, c.ISAKMPPolicies...)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/isakmp"
@@ -64,6 +65,14 @@ func (s *SA) float() {
 		s.Local = netip.AddrPortFrom(s.Local.Addr(), portNATT)
 		s.Remote = netip.AddrPortFrom(s.Remote.Addr(), portNATT)
 	}
+}
+
+// keepalive is how often a NAT's mapping is kept alive.
+func (c *Context) keepalive() time.Duration {
+	if c.Settings.NATKeepalive > 0 {
+		return c.Settings.NATKeepalive
+	}
+	return keepaliveEvery
 }
 
 // moveTo follows the peer to the ports an accepted message came from and went

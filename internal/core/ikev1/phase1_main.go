@@ -386,7 +386,7 @@ func (s *SA) establish(c *Context, step string) {
 	s.Expires = c.Now.Add(s.Policy.Lifetime)
 	s.main.private.Wipe()
 	if s.NAT.LocalBehind {
-		s.keepalive = c.Now.Add(keepaliveEvery)
+		s.keepalive = c.Now.Add(c.keepalive())
 	}
 	s.move(c, "IKE_P1_COMPLETE", "QM_IDLE")
 	s.emit(c, event.Phase1Up{Policy: s.Policy, Identity: s.Identity, NAT: s.NAT})

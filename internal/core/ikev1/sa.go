@@ -221,7 +221,7 @@ func (s *SA) Tick(c *Context) {
 		s.tickQuick(c, s.quick[id])
 	}
 	if !s.keepalive.IsZero() && !c.Now.Before(s.keepalive) {
-		s.keepalive = c.Now.Add(keepaliveEvery)
+		s.keepalive = c.Now.Add(c.keepalive())
 		c.Out = append(c.Out, door.Send{Local: s.Local, Remote: s.Remote, Payload: []byte{0xff}, Raw: true})
 	}
 	if !s.Expires.IsZero() && !c.Now.Before(s.Expires) {

@@ -196,6 +196,9 @@ type Settings struct {
 	// may be negotiated.
 	Legacy       bool
 	ReplayWindow int // packets
+	// NATKeepalive is how often who is behind a NAT keeps its mapping alive; 0
+	// for the 20 seconds of RFC 3948 section 4.
+	NATKeepalive time.Duration
 }
 
 // LetsIn reports whether the interface's inbound access list lets a packet in.
