@@ -17,11 +17,7 @@ import (
 // data path: policy decision, ESP at from, ESP and selector check at to. A nil
 // error means that it came out as it went in.
 func (w *World) Probe(from, to *Host, f policy.Flow) error {
-	src, dst := inside(f.Selectors.Local), inside(f.Selectors.Remote)
-	t := flow.Tuple{Src: src, Dst: dst, Proto: f.Selectors.Proto, SrcPort: f.Selectors.LocalPorts.Lo, DstPort: f.Selectors.RemotePorts.Lo}
-	if t.Proto == flow.AnyProto {
-		t.Proto = flow.ICMP
-	}
+	t := from.sample(f)
 	inner := ipv4(t)
 	policed, sa := from.DB.Snapshot().Outbound(t)
 	switch {
@@ -90,12 +86,41 @@ func (w *World) passes(sa *sadb.Out, to *Host) error {
 	return nil
 }
 
-// inside is an address of a prefix that is not its first, when it has others.
-func inside(p netip.Prefix) netip.Addr {
-	if p.IsSingleIP() {
-		return p.Addr()
+// sample is a packet of the flow's traffic: the first that no other line takes,
+// a deny before it or a smaller network of its own.
+func (h *Host) sample(f policy.Flow) flow.Tuple {
+	t := flow.Tuple{Proto: f.Selectors.Proto, SrcPort: f.Selectors.LocalPorts.Lo, DstPort: f.Selectors.RemotePorts.Lo}
+	if t.Proto == flow.AnyProto {
+		t.Proto = flow.ICMP
 	}
-	return p.Masked().Addr().Next()
+	for _, t.Src = range spots(f.Selectors.Local) {
+		for _, t.Dst = range spots(f.Selectors.Remote) {
+			if policed, _ := h.DB.Snapshot().Outbound(t); policed != nil && policed.ID == f.ID {
+				return t
+			}
+		}
+	}
+	t.Src, t.Dst = inside(f.Selectors.Local), inside(f.Selectors.Remote)
+	return t
+}
+
+// inside is an address of a prefix that is not its first, when it has others.
+func inside(p netip.Prefix) netip.Addr { return spots(p)[0] }
+
+// spots are some addresses of a prefix, from its second to its last but one.
+func spots(p netip.Prefix) []netip.Addr {
+	if p.IsSingleIP() || !p.Addr().Is4() {
+		return []netip.Addr{p.Addr()}
+	}
+	base := p.Masked().Addr().As4()
+	first, size := binary.BigEndian.Uint32(base[:]), uint32(1)<<(32-max(1, p.Bits()))
+	var out []netip.Addr
+	for _, n := range []uint32{1, 2, size / 4, size / 2, size/4*3 + 1, size - 2} {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], first+n%size)
+		out = append(out, netip.AddrFrom4(a))
+	}
+	return out
 }
 
 // ipv4 is the smallest packet of a tuple: a header and eight octets, which

@@ -64,7 +64,7 @@ func round(from, to Site, seed uint64) Round {
 	r := Round{Initiator: from.Name, Responder: to.Name, InitiatorAddr: hosts[0].Addr, ResponderAddr: hosts[1].Addr}
 	flows := between(from.Settings, hosts[1])
 	for _, f := range flows {
-		hosts[0].Input(door.Trigger{Flow: f.ID, Packet: sample(f)})
+		hosts[0].Input(door.Trigger{Flow: f.ID, Packet: hosts[0].sample(f)})
 	}
 	w.Run(patience, func() bool { return settled(hosts, flows) })
 	// Late messages and the second side's SA still have to arrive.
@@ -111,25 +111,20 @@ func (w *World) addSite(s Site) *Host {
 	return h
 }
 
-// between are the flows whose peer is the other host.
+// between are the flows whose peer is the other host. A line that lies inside
+// one before it never sees a packet, so nobody can ask for it.
 func between(s *policy.Settings, other *Host) []policy.Flow {
 	var out []policy.Flow
-	for _, f := range s.Flows() {
+	all := s.Flows()
+	for i, f := range all {
+		if slices.ContainsFunc(all[:i], func(before policy.Flow) bool { return before.Selectors.Covers(f.Selectors) }) {
+			continue
+		}
 		if slices.ContainsFunc(f.Entry.Peers, func(p netip.Addr) bool { return slices.Contains(other.Addrs, p) }) {
 			out = append(out, f)
 		}
 	}
 	return out
-}
-
-// sample is a packet of the flow's traffic.
-func sample(f policy.Flow) flow.Tuple {
-	t := flow.Tuple{Src: inside(f.Selectors.Local), Dst: inside(f.Selectors.Remote), Proto: f.Selectors.Proto,
-		SrcPort: f.Selectors.LocalPorts.Lo, DstPort: f.Selectors.RemotePorts.Lo}
-	if t.Proto == flow.AnyProto {
-		t.Proto = flow.ICMP
-	}
-	return t
 }
 
 // settled reports whether nothing more will happen to the flows.

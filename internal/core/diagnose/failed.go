@@ -126,7 +126,11 @@ func (c *explainer) wrongKey(e event.Event, w event.Failed) {
 // known, as initiator only our own.
 func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 	own := c.Settings.Usable()
-	if e.Role == event.Initiator {
+	switch {
+	case e.Role == event.Initiator && len(own) == 0:
+		c.noUsablePolicy()
+		return
+	case e.Role == event.Initiator:
 		c.blame(2, false, "the peer refused every policy offered",
 			fmt.Sprintf("%s refused all that was offered (%s): it has no ISAKMP policy equal to one of them, or no key or crypto map entry for %s.",
 				c.report.Peer, offered(own), c.entry.Local),
@@ -189,6 +193,10 @@ func (c *explainer) legacyOnly(e event.Event, w event.Failed) {
 
 func (c *explainer) noTransformSet(e event.Event, w event.Failed) {
 	sets := c.Settings.UsableSets(c.entry)
+	if len(sets) == 0 {
+		c.setStep()
+		return
+	}
 	if e.Role == event.Initiator {
 		also := ", or it demands PFS (step 5)"
 		fixes := []choice{c.there(setLine(sets[0])), c.here(sets[0].Origin, "crypto ipsec transform-set "+sets[0].Name+" THE TRANSFORMS OF THE PEER")}
@@ -246,6 +254,10 @@ func (c *explainer) pfsMismatch(_ event.Event, w event.Failed) {
 
 func (c *explainer) noProxy(e event.Event, w event.Failed) {
 	flows := c.entry.Flows()
+	if len(flows) == 0 {
+		c.aclStep()
+		return
+	}
 	if e.Role == event.Initiator {
 		f, ok := c.Settings.Flow(w.Flow)
 		if !ok {
