@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,9 +30,6 @@ type bench struct {
 	net *lab.Net
 }
 
-// labs numbers the labs of this process.
-var labs atomic.Int64
-
 // newBench makes a lab for one test, beside those of others, or skips.
 func newBench(t *testing.T, limit time.Duration) *bench {
 	t.Helper()
@@ -42,7 +39,9 @@ func newBench(t *testing.T, limit time.Duration) *bench {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
-	n, err := lab.Up(lab.Options{Name: fmt.Sprintf("io%d-%d", os.Getpid(), labs.Add(1))})
+	name := fnv.New32a()
+	_, _ = name.Write([]byte(t.Name())) // a hash takes everything
+	n, err := lab.Up(lab.Options{Name: fmt.Sprintf("io%d-%x", os.Getpid(), name.Sum32())})
 	if err != nil {
 		t.Fatal(err)
 	}
