@@ -59,7 +59,8 @@ func text(b *strings.Builder, r diagnose.Report, o Options) {
 	}
 	fmt.Fprintf(b, ": %s\n", paint(o, statusColor(r.Status), strings.ToUpper(r.Status)))
 	for _, s := range r.Steps {
-		line := fmt.Sprintf("  %d  %-21s  %s  %s", s.Number, s.Title, paint(o, stateColor(s.State), fmt.Sprintf("%-11s", s.State)), printable(s.Detail))
+		pad := strings.Repeat(" ", max(0, len(diagnose.NotReached)-len(s.State)))
+		line := fmt.Sprintf("  %d  %-21s  %s%s  %s", s.Number, s.Title, paint(o, stateColor(s.State), string(s.State)), pad, printable(s.Detail))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	b.WriteString(paint(o, "1", printable(r.Sentence)) + "\n")
@@ -87,7 +88,7 @@ func fix(b *strings.Builder, f diagnose.Fix, before *diagnose.Fix) {
 		verb = "or " + strings.ToLower(verb)
 	}
 	fmt.Fprintf(b, "  %s on %s", verb, printable(f.Side))
-	if at := f.Where(); at != "" {
+	if at := printable(f.Where()); at != "" {
 		switch {
 		case !f.Add:
 			fmt.Fprintf(b, ", %s", at)
