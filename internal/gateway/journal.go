@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"culvert/internal/core/event"
 	"culvert/internal/edge/fastpath"
@@ -65,7 +66,15 @@ func (j *journal) line(now time.Time, text string) {
 		j.left = 0
 	}
 	// A log that cannot be written must not stop the tunnels.
-	_, _ = fmt.Fprintf(j.w, "%s: %s\n", now.Format("Jan _2 15:04:05.000"), strings.ReplaceAll(text, "\n", " "))
+	_, _ = fmt.Fprintf(j.w, "%s: %s\n", now.Format("Jan _2 15:04:05.000"), strings.Map(oneLine, text))
+}
+
+// oneLine keeps what an error says on its line and off the terminal's commands.
+func oneLine(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
 }
 
 // event keeps an event, logs it when IOS would, and tells the listeners.
@@ -155,5 +164,8 @@ func (j *journal) audit(a fastpath.Audit) {
 
 // cleartext logs a packet that should have come protected.
 func (j *journal) cleartext(c guard.Cleartext) {
-	j.say("%%CRYPTO-4-RECVD_PKT_NOT_IPSEC: Rec'd packet not an IPSEC packet. (ip) vrf/dest_addr= /%s, src_addr= %s, prot= %d", c.Dst, c.Src, c.Proto)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.limited(fmt.Sprint("cleartext", c.Dst, c.Src, c.Proto),
+		fmt.Sprintf("%%CRYPTO-4-RECVD_PKT_NOT_IPSEC: Rec'd packet not an IPSEC packet. (ip) vrf/dest_addr= /%s, src_addr= %s, prot= %d", c.Dst, c.Src, c.Proto))
 }
