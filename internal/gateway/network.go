@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"net/netip"
 	"os"
@@ -189,7 +190,8 @@ func (g *Gateway) pathMTU(e *policy.Entry) int {
 	return 1500
 }
 
-// tunName is the TUN device's name: Linux takes 15 characters.
+// tunName is the TUN device's name: Linux takes 15 characters. What does not fit
+// is told apart by a hash, so that two gateways of one machine do not collide.
 func tunName(hostname string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
@@ -197,5 +199,10 @@ func tunName(hostname string) string {
 		}
 		return '-'
 	}, hostname)
-	return ("cv-" + clean)[:min(15, len(clean)+3)]
+	if clean == hostname && len(clean) <= 12 {
+		return "cv-" + clean
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(hostname)) // a hash takes everything
+	return fmt.Sprintf("cv-%s-%04x", clean[:min(7, len(clean))], h.Sum32()&0xffff)
 }
