@@ -22,15 +22,27 @@ func execCommand(verb, short string) *cobra.Command {
 	var socket string
 	var json bool
 	c := &cobra.Command{
-		Use:   verb + " WORDS… [--socket PATH] [--json]",
-		Short: short,
-		Args:  cobra.ArbitraryArgs,
+		Use: verb + " WORDS… [--socket PATH] [--json]",
+		// IOS takes every beginning that is not ambiguous.
+		Aliases: beginnings(verb),
+		Short:   short,
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			return ask(c, socket, control.Request{Words: append([]string{verb}, args...), JSON: json})
 		},
 	}
 	askFlags(c, &socket, &json)
 	return c
+}
+
+// beginnings are the abbreviations of a verb: from two letters on, which no two
+// commands of this program share.
+func beginnings(verb string) []string {
+	var out []string
+	for n := 2; n < len(verb); n++ {
+		out = append(out, verb[:n])
+	}
+	return out
 }
 
 func explainCommand() *cobra.Command {
