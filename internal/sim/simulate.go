@@ -67,8 +67,13 @@ func round(from, to Site, seed uint64) Round {
 		hosts[0].Input(door.Trigger{Flow: f.ID, Packet: hosts[0].sample(f)})
 	}
 	w.Run(patience, func() bool { return settled(hosts, flows) })
-	// Late messages and the second side's SA still have to arrive.
-	w.Run(time.Second, nil)
+	// Late messages and the second side's SA still have to arrive; where nothing
+	// comes up, the second side has yet to give up.
+	late := time.Second
+	if hosts[0].Unreachable > 0 {
+		late = time.Minute
+	}
+	w.Run(late, nil)
 	for _, f := range flows {
 		r.Outcomes = append(r.Outcomes, w.outcome(hosts, f))
 	}

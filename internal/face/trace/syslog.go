@@ -9,15 +9,12 @@ import (
 // Syslog is the event as the line IOS logs without any debug, beginning with
 // %CRYPTO-; false when IOS logs none. The lines about packets of the data path
 // (RECVD_PKT_NOT_IPSEC and its kind) are not events and not told here.
-// SESSION_STATUS is what "crypto logging session" switches on: see IsSession.
+// SESSION_STATUS is told always, not only after "crypto logging session": that a
+// tunnel came up or went down is what a log is read for.
 func Syslog(e event.Event) (string, bool) {
 	s := syslog(e)
 	return safe(s), s != ""
 }
-
-// IsSession reports whether Syslog's line is one that IOS logs only after
-// "crypto logging session".
-func IsSession(e event.Event) bool { return session(e) != "" }
 
 func syslog(e event.Event) string {
 	switch w := e.What.(type) {
