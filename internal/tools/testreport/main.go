@@ -81,7 +81,9 @@ func (s settings) run(ctx context.Context, r *report) error {
 
 // test runs go test and reports its events.
 func (s settings) test(ctx context.Context, r *report, env []string, args ...string) error {
-	argv := append([]string{"test", "-json", "-p", strconv.Itoa(s.parallel), "-timeout", s.timeout.String()}, args...)
+	// -count=1: Go would answer from its cache, but what the tests of the lab find
+	// depends on programs, peers and a kernel that the cache does not know.
+	argv := append([]string{"test", "-json", "-count=1", "-p", strconv.Itoa(s.parallel), "-timeout", s.timeout.String()}, args...)
 	return stream(ctx, r, env, argv)
 }
 
