@@ -15,9 +15,11 @@ import (
 	"culvert/internal/core/sadb"
 )
 
+// maxPairs bounds the pairs of one flow: a line with a range of ports has one for each port.
+const maxPairs = 256
+
 // When IPsec SAs are renewed: as IOS does it, 30 seconds before the end.
 const (
-	maxPairs    = 256              // of one flow: a line with a range of ports has a pair for each port
 	rekeyMargin = 30 * time.Second // before the end of a lifetime, at most a tenth of it
 	rekeyRetry  = 5 * time.Second  // after a renewal failed
 	overlap     = 30 * time.Second // how long the old pair lives beside the new one

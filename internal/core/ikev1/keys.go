@@ -36,11 +36,11 @@ func derivePSK(p policy.ISAKMP, psk, shared crypt.Secret, ni, nr []byte, ci, cr 
 // too short, K1 | K2 | … with K1 = prf(SKEYID_e, 0), Kn = prf(SKEYID_e, Kn-1)
 // (RFC 2409 appendix B).
 func stretch(p policy.ISAKMP, e crypt.Secret) crypt.Secret {
+	defer e.Wipe()
 	n := p.KeyBits / 8
 	if e.Len() >= n {
 		return crypt.NewSecret(append([]byte(nil), e.Bytes()[:n]...))
 	}
-	defer e.Wipe()
 	last := []byte{0}
 	out := make([]byte, 0, n+e.Len())
 	for len(out) < n {

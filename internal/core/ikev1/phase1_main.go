@@ -296,22 +296,31 @@ func (s *SA) initKeyExchange(c *Context, m *message) error {
 		return err
 	}
 	x, before := s.main, *s.main
-	x.gxr, x.nr, x.busy = ke, nonce, true
+	x.gxr, x.nr = ke, nonce
 	s.take(c, m)
 	s.emitNAT(c)
 	s.move(c, "IKE_I_MM4", "MM_KEY_EXCH")
-	c.compute(s, crypt.SharedJob(x.private, ke), func(c *Context, r crypt.Result) {
-		x.busy = false
-		if r.Err != nil {
-			s.untake(c, m, before, r)
-			return
-		}
-		s.makeSKEYID(r.Shared)
+	s.share(c, m, before, ke, func(c *Context) {
 		s.float()
 		s.initSendAuth(c)
 		s.replay(c)
 	})
 	return nil
+}
+
+// share computes the shared secret with the public value of m and derives the
+// keys; then goes on. A value that is none of the group's is as good as never come.
+func (s *SA) share(c *Context, m *message, before mainMode, ke []byte, then func(*Context)) {
+	s.main.busy = true
+	c.compute(s, crypt.SharedJob(s.main.private, ke), func(c *Context, r crypt.Result) {
+		s.main.busy = false
+		if r.Err != nil {
+			s.untake(c, m, before, r)
+			return
+		}
+		s.makeSKEYID(r.Shared)
+		then(c)
+	})
 }
 
 // makeSKEYID derives the keys and the first IV.
@@ -483,14 +492,8 @@ func (s *SA) respKeyExchange(c *Context, m *message) error {
 	s.emitNAT(c)
 	s.move(c, "IKE_R_MM3", "MM_SA_SETUP")
 	s.makeKeys(c, func(c *Context, public []byte) {
-		x.gxr, x.busy = public, true
-		c.compute(s, crypt.SharedJob(x.private, ke), func(c *Context, r crypt.Result) {
-			x.busy = false
-			if r.Err != nil {
-				s.untake(c, m, before, r)
-				return
-			}
-			s.makeSKEYID(r.Shared)
+		x.gxr = public
+		s.share(c, m, before, ke, func(c *Context) {
 			x.awaits = "MM5"
 			s.sendMain(c, "MM4", s.keyExchange(c, public, x.nr), nil)
 			s.move(c, "IKE_R_MM4", "MM_KEY_EXCH")
