@@ -139,7 +139,8 @@ func (j *journal) limited(key, text string) {
 	j.line(now, text)
 }
 
-// audit logs a packet that the data path dropped, in IOS's words.
+// audit logs a packet that the data path dropped: in IOS's words where they are
+// known to be IOS's, under our own facility otherwise.
 func (j *journal) audit(a fastpath.Audit) {
 	var text string
 	local, remote := a.Local.Addr(), a.Remote.Addr()
@@ -153,9 +154,9 @@ func (j *journal) audit(a fastpath.Audit) {
 	case fastpath.Replayed:
 		text = fmt.Sprintf("%%CRYPTO-4-PKT_REPLAY_ERR: decrypt: replay check failed connection id=%d, sequence number=%d, srcaddr=%s", a.Child, a.Seq, remote)
 	case fastpath.Outside:
-		text = fmt.Sprintf("%%CRYPTO-4-RECVD_PKT_INV_IDENTITY: identity doesn't match negotiated identity: %s, dest_addr=%s, src_addr=%s", a.Inner, local, remote)
+		text = fmt.Sprintf("%%CULVERT-4-INVALID_IDENTITY: identity doesn't match negotiated identity: %s, dest_addr=%s, src_addr=%s", a.Inner, local, remote)
 	default:
-		text = fmt.Sprintf("%%CRYPTO-4-RECVD_PKT_DROPPED: %s: srcaddr=%s, destaddr=%s, spi=0x%08X", a.Why, remote, local, a.SPI)
+		text = fmt.Sprintf("%%CULVERT-4-PACKET_DROPPED: %s: srcaddr=%s, destaddr=%s, spi=0x%08X", a.Why, remote, local, a.SPI)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

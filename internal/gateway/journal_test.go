@@ -116,7 +116,7 @@ func TestAudit(t *testing.T) {
 		{fastpath.BadSPI, "%CRYPTO-4-RECVD_PKT_INV_SPI: decaps: rec'd IPSEC packet has invalid spi for destaddr=198.51.100.1, prot=50, spi=0xAABBCCDD(2864434397), srcaddr=198.51.100.2"},
 		{fastpath.BadICV, "%CRYPTO-4-RECVD_PKT_MAC_ERR: decrypt: mac verify failed for connection id=3 local=198.51.100.1 remote=198.51.100.2 spi=AABBCCDD seqno=00000007"},
 		{fastpath.Replayed, "%CRYPTO-4-PKT_REPLAY_ERR: decrypt: replay check failed connection id=3, sequence number=7, srcaddr=198.51.100.2"},
-		{fastpath.Outside, "%CRYPTO-4-RECVD_PKT_INV_IDENTITY: identity doesn't match negotiated identity: "},
+		{fastpath.Outside, "%CULVERT-4-INVALID_IDENTITY: identity doesn't match negotiated identity: "},
 	} {
 		var b bytes.Buffer
 		j := newJournal(&b)

@@ -92,7 +92,7 @@ func TestConstantsOfECPGroups(t *testing.T) {
 	}
 }
 
-// "at least twice the strength": the lower estimates of RFC 3526 section 8 and
+// At least twice the strength of the group: the lower estimates of RFC 3526 section 8 and
 // the advice of RFC 7919 appendix A.
 func TestExponentsAreLongEnough(t *testing.T) {
 	for g, bits := range map[suite.Group]int{1: 160, 2: 160, 5: 180, 14: 225, 15: 275, 16: 325, 24: 256, 19: 256, 20: 384, 21: 521} {

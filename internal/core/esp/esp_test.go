@@ -181,7 +181,7 @@ func TestDummyPacket(t *testing.T) {
 	})
 }
 
-// "The sender's counter MUST NOT be allowed to cycle": RFC 4303 2.2.
+// "The transmitted sequence number must never be allowed to cycle": RFC 4303 2.2.
 func TestSequenceNumbersEnd(t *testing.T) {
 	each(t, func(t *testing.T, _ policy.TransformSet, s *Sealer, o *Opener) {
 		s.seq = maxSeq - 1

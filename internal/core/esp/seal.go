@@ -11,8 +11,8 @@ import (
 	"culvert/internal/core/policy"
 )
 
-// maxSeq is the last sequence number of an SA without extended ones. "The
-// sender's counter MUST NOT be allowed to cycle" (RFC 4303 section 2.2).
+// maxSeq is the last sequence number of an SA without extended ones: "the
+// transmitted sequence number must never be allowed to cycle" (RFC 4303 section 2.2).
 const maxSeq = math.MaxUint32
 
 // Sealer makes the packets of one outbound SA.
