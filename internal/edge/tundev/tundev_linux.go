@@ -118,7 +118,9 @@ func explain(name string, err error) error {
 		return fmt.Errorf("another process holds it, probably a culvert that still runs (%w)", err)
 	case errors.Is(err, unix.EINVAL):
 		return fmt.Errorf("a device of that name is there and is no TUN device like ours; \"ip -d link show %s\" tells what it is (%w)", name, err)
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%s may not be opened by this user: run as root, or let users open it with \"chmod 666 %s\" (%w)", deviceFile, deviceFile, err)
+	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("not permitted: run as root or with the capability CAP_NET_ADMIN (%w)", err)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -155,6 +156,42 @@ func exitCode(err error) int {
 		return x.ExitCode()
 	}
 	return -1
+}
+
+// Whoever is not root gets the tour in a user namespace of their own, or is told
+// what it needs.
+func TestTourWithoutRoot(t *testing.T) {
+	const nobody = 65534
+	dir := t.TempDir()
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := filepath.Join(dir, "culvert")
+	if err := os.WriteFile(mine, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, mine, "lab", "run")
+	c.Dir = "/"
+	if os.Getuid() == 0 {
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	b, err := c.CombinedOutput()
+	out := string(b)
+	switch {
+	case err == nil && strings.HasSuffix(out, "Everything is as it should be.\n"):
+	case exitCode(err) == 1 && (strings.Contains(out, "/dev/net/tun may not be opened by this user: run as root") || strings.Contains(out, "Please run it as root")):
+		t.Logf("told: %s", out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:])
+	default:
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // An unknown peer is refused before anything is made.
