@@ -12,7 +12,11 @@ type Result struct {
 	Private Private
 	Public  []byte // of KeyPairJob
 	Shared  Secret // of SharedJob
-	Err     error
+	// Signature is what a SignJob made.
+	Signature []byte
+	// Value is what a Job of another package found.
+	Value any
+	Err   error
 }
 
 // KeyPairJob computes the public value of p.

@@ -5,6 +5,7 @@ package door
 
 import (
 	"net/netip"
+	"time"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/event"
@@ -51,15 +52,42 @@ type Clear struct {
 	Conn          int        // one ISAKMP SA; 0 for all
 }
 
-// Configure replaces the settings. SAs that live stay as they are.
+// Configure replaces the settings. SAs whose settings are the same stay as they
+// are; those of an entry that is gone or changed are deleted, and the peer told.
 type Configure struct{ Settings *policy.Settings }
 
-func (Datagram) input()  {}
-func (Trigger) input()   {}
-func (Computed) input()  {}
-func (Expire) input()    {}
-func (Clear) input()     {}
-func (Configure) input() {}
+// Fetched brings back the answer to a Fetch.
+type Fetched struct {
+	ID   uint64
+	Body []byte
+	Err  string // why there is none, "" when there is
+}
+
+// Observed answers Observe: what the data path has seen of an SA pair.
+type Observed struct {
+	Child sadb.ChildID
+	// In and Out are when the last packet was opened and sealed; the zero Time
+	// for never.
+	In, Out time.Time
+}
+
+// InvalidSPI is an ESP or AH packet from a configured peer with an SPI that is
+// not ours, at most one a second from one peer. Nobody vouches for it.
+type InvalidSPI struct {
+	Local, Remote netip.AddrPort // ports as the packet had them, 0 for raw IP
+	Protocol      uint8          // 50 or 51
+	SPI           uint32
+}
+
+func (Datagram) input()   {}
+func (Trigger) input()    {}
+func (Computed) input()   {}
+func (Expire) input()     {}
+func (Clear) input()      {}
+func (Configure) input()  {}
+func (Fetched) input()    {}
+func (Observed) input()   {}
+func (InvalidSPI) input() {}
 
 // Output is one thing that has to be done outside the core.
 type Output interface{ output() }
@@ -91,6 +119,28 @@ type Remove struct{ Child sadb.ChildID }
 // are to be dropped.
 type Unreachable struct{ Flow policy.FlowID }
 
+// Define makes known a flow of a dynamic crypto map entry, before its SAs are
+// installed: from then on its traffic is interesting. Flow.Entry and Flow.Line
+// are made for it. Undefine takes it back when its last SA pair is gone.
+type Define struct{ Flow policy.Flow }
+
+// Undefine takes a flow of a Define back.
+type Undefine struct{ Flow policy.FlowID }
+
+// Fetch asks for a document over HTTP: a revocation list, or an answer of an
+// OCSP responder. Its URL comes from a certificate whose chain has been proved.
+type Fetch struct {
+	ID   uint64
+	URL  string
+	Body []byte // to POST; nil for GET
+	Type string // Content-Type of Body
+	Most int    // octets of the answer that are read at most
+}
+
+// Observe asks the data path for what it has seen of an SA pair; Observed
+// brings that back at once.
+type Observe struct{ Child sadb.ChildID }
+
 // Emit is an event for whoever listens.
 type Emit struct{ Event event.Event }
 
@@ -99,4 +149,8 @@ func (Compute) output()     {}
 func (Install) output()     {}
 func (Remove) output()      {}
 func (Unreachable) output() {}
+func (Define) output()      {}
+func (Undefine) output()    {}
+func (Fetch) output()       {}
+func (Observe) output()     {}
 func (Emit) output()        {}

@@ -76,8 +76,8 @@ type Payload struct {
 // Message is one IKE message that left or came.
 type Message struct {
 	Dir       Direction
-	Exchange  string // "main", "quick", "informational"
-	Name      string // "MM1" … "MM6", "QM1" … "QM3", "INFO"
+	Exchange  string // "main", "aggressive", "quick", "informational"
+	Name      string // "MM1" … "MM6", "AM1" … "AM3", "QM1" … "QM3", "INFO"
 	ID        uint32 // message ID, 0 in phase 1
 	Encrypted bool
 	Payloads  []Payload // empty when it could not be read
@@ -108,6 +108,52 @@ type KeyLookup struct {
 	Origin origin.Line
 }
 
+// Identified: the peer has named itself and was recognised, before it has
+// proved anything.
+type Identified struct {
+	Kind     string // RFC word: "ID_FQDN"
+	Identity string
+	Profile  string // the isakmp profile that matches, "" for none
+	Keyring  string // where its key is, "default" for the keys outside keyrings; "" without a key
+}
+
+// Certificate is one that was sent, or that came and was checked.
+type Certificate struct {
+	Dir        Direction
+	Subject    string
+	Issuer     string
+	Serial     string // hexadecimal
+	NotAfter   time.Time
+	Trustpoint string // that proves it, "" when none does
+	// Refused says why it was refused, "" when it was not.
+	Refused string
+}
+
+// Revocation is a look at whether a certificate was revoked.
+type Revocation struct {
+	Method string // "crl" or "ocsp"
+	URL    string // "" for a list that was at hand
+	Serial string // of the certificate
+	Result string // "good", "revoked", or why it is not known
+}
+
+// Liveness is dead peer detection (RFC 3706): a question without an answer, or
+// the end of patience.
+type Liveness struct {
+	Attempt, Of int
+	Dead        bool
+}
+
+// Fragments: a message was cut, or put together again.
+type Fragments struct {
+	Dir    Direction
+	Number int // of fragments
+	Octets int // of the message
+}
+
+// Reconfigured: new settings are in force.
+type Reconfigured struct{ Kept, Ended int } // SAs of both phases
+
 // NATCheck is what the NAT-D payloads tell (RFC 3947 3.2).
 type NATCheck struct{ LocalBehind, PeerBehind bool }
 
@@ -115,7 +161,10 @@ type NATCheck struct{ LocalBehind, PeerBehind bool }
 type Phase1Up struct {
 	Policy   policy.ISAKMP // as agreed; Lifetime is the shorter one
 	Identity string        // of the peer
+	Profile  string        // the isakmp profile in force, "" for none
 	NAT      NATCheck
+	// Aggressive: phase 1 was aggressive mode.
+	Aggressive bool
 }
 
 // Proposal is one phase 2 offer.
@@ -159,10 +208,13 @@ type Phase2Up struct {
 	Selectors flow.Selectors
 	Set       policy.TransformSet
 	PFS       suite.Group
-	In, Out   uint32 // SPIs
-	Encap     bool   // in UDP 4500
-	Lifetime  policy.Lifetime
-	Rekey     bool // replaces an older pair
+	In, Out   uint32 // SPIs of the ESP SAs; 0 without ESP
+	// AHIn and AHOut are the SPIs of the AH SAs; 0 without AH.
+	AHIn, AHOut uint32
+	Encap       bool // in UDP 4500
+	ESN         bool
+	Lifetime    policy.Lifetime
+	Rekey       bool // replaces an older pair
 }
 
 // Notify is a notification or an error told to or by the peer.
@@ -175,7 +227,7 @@ type Notify struct {
 	Text      string
 }
 
-// Deleted: an SA is gone. Protocol is "ISAKMP" or "ESP".
+// Deleted: an SA is gone. Protocol is "ISAKMP", "ESP" or "AH"; a bundle is "ESP".
 type Deleted struct {
 	Protocol string
 	SPI      uint32 // inbound SPI of an IPsec SA pair; 0 for ISAKMP
@@ -221,6 +273,22 @@ const (
 	NoEntry        Code = "no-crypto-map" // no crypto map entry names this peer
 	SpeaksIKEv2    Code = "ikev2"         // the peer negotiates in IKEv2
 	LegacyOnly     Code = "legacy-only"   // all that is in common is behind the compliance shield
+
+	NoXAUTH         Code = "no-xauth"           // the peer wants extended authentication or mode config
+	AggressiveOff   Code = "aggressive-off"     // the peer begins in aggressive mode, which we do not speak with it
+	RSAEncrypted    Code = "rsa-encr"           // all that is in common is authentication by RSA encryption
+	NoCertificate   Code = "no-certificate"     // we have no certificate to prove ourselves with
+	CertUntrusted   Code = "cert-untrusted"     // the peer's certificate leads to no CA of ours
+	CertExpired     Code = "cert-expired"       // it is not valid now
+	CertRevoked     Code = "cert-revoked"       // its CA has taken it back
+	RevocationNone  Code = "revocation-unknown" // whether it was taken back cannot be found out
+	CertIdentity    Code = "cert-identity"      // the identity is not in the certificate, or the certificate fits no map
+	BadSignature    Code = "bad-signature"      // the signature does not prove the certificate's key
+	NoProfile       Code = "no-profile"         // no isakmp profile matches the identity, or another one than the entry's
+	ModeMismatch    Code = "mode-mismatch"      // the transform sets agree but for tunnel and transport
+	IsResponderOnly Code = "responder-only"     // traffic asks, but the entry never begins
+	PeerGone        Code = "peer-gone"          // dead peer detection got no answer
+	Fragmented      Code = "fragments"          // the peer's fragments never became a whole message
 )
 
 // Failed: a negotiation ended without an SA, or looks as if it will.
@@ -264,6 +332,12 @@ func (State) what()           {}
 func (PolicyCheck) what()     {}
 func (PolicyRefused) what()   {}
 func (KeyLookup) what()       {}
+func (Identified) what()      {}
+func (Certificate) what()     {}
+func (Revocation) what()      {}
+func (Liveness) what()        {}
+func (Fragments) what()       {}
+func (Reconfigured) what()    {}
 func (NATCheck) what()        {}
 func (Phase1Up) what()        {}
 func (ProposalCheck) what()   {}

@@ -45,11 +45,14 @@ func CipherWords(c suite.Cipher, bits int) string {
 	return w
 }
 
-// Key is a pre-shared key and the peers it serves.
+// Key is a pre-shared key and the peers it serves: those at an address, or the
+// one that calls itself by a name.
 type Key struct {
-	Peers  netip.Prefix // 0.0.0.0/0 for the wildcard key
-	Secret crypt.Secret
-	Origin origin.Line
+	Peers   netip.Prefix // 0.0.0.0/0 for the wildcard key; the zero Prefix for a key by name
+	Host    string       // the name, "" for a key by address
+	NoXauth bool         // the keyword no-xauth, which is what Culvert always does
+	Secret  crypt.Secret
+	Origin  origin.Line
 }
 
 // TransformSet is what a phase 2 offer protects with: step 3.
@@ -60,6 +63,9 @@ type TransformSet struct {
 	KeyBits int
 	Integ   suite.Hash // ESP's integrity; NoHash with a combined mode
 	Mode    suite.Mode
+	// Require is "mode transport require": never tunnel instead.
+	Require bool
+	ESN     bool // extended sequence numbers, RFC 4304
 	Origin  origin.Line
 }
 
@@ -149,6 +155,21 @@ type Entry struct {
 	PFS       suite.Group // NoGroup for none
 	Lifetime  Lifetime
 	ACL       *flow.List
+	// Profile is the one of "set isakmp-profile"; nil for none.
+	Profile *Profile
+	// Identity is "set identity": who the peer may be; empty for anybody who
+	// holds the key or a certificate.
+	Identity []IdentityMatch
+	// Dynamic: the entry stands for a crypto dynamic-map. It has no peers, and
+	// ACL may be nil; it never begins, and a peer that asks chooses the proxy
+	// identities (within ACL, when there is one).
+	Dynamic       bool
+	ResponderOnly bool // never begins
+	PerHost       bool // "set security-association level per-host"
+	// DefaultPeer: Peers[0] is the default one, which is tried first each time.
+	DefaultPeer  bool
+	IdleTime     time.Duration // an SA pair without traffic for so long is deleted; 0 never
+	ReplayWindow int           // packets; 0 disables the anti-replay check
 	// In is the interface's inbound access list (ip access-group … in): step 1.
 	// nil lets everything in.
 	In     *flow.List
@@ -185,9 +206,28 @@ func (e *Entry) Flows() []Flow {
 // Settings is the configuration of one engine.
 type Settings struct {
 	Hostname string
+	Domain   string   // "ip domain name"; the FQDN identity is Hostname.Domain
 	Policies []ISAKMP // ascending priority number
-	Keys     []Key
-	Entries  []Entry // in the order they are tried
+	Keys     []Key    // of the default keyring
+	Keyrings []Keyring
+	Profiles []Profile // in the order written
+	// Trustpoints are what certificates are proved with, in the order written.
+	Trustpoints []Trustpoint
+	// Aggressive says with whom aggressive mode is spoken, see AggressivePeer.
+	Aggressive []AggressivePeer
+	// AggressiveDisabled is "crypto isakmp aggressive-mode disable": with nobody.
+	AggressiveDisabled bool
+	// Identity is how we name ourselves in phase 1, unless a profile says
+	// otherwise: "crypto isakmp identity".
+	Identity SelfIdentity
+	// Keepalive is dead peer detection, unless a profile says otherwise.
+	Keepalive Keepalive
+	// Fragmentation is "crypto isakmp fragmentation": large messages are cut
+	// for a peer that says it can read that.
+	Fragmentation bool
+	// InvalidSPIRecovery is "crypto isakmp invalid-spi-recovery".
+	InvalidSPIRecovery bool
+	Entries            []Entry // in the order they are tried
 	// Unapplied are complete entries of crypto maps that no interface carries:
 	// never negotiated, told by explain. Interface and Local are those of the
 	// interface that leads to the first peer, when there is one.

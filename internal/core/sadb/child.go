@@ -16,12 +16,24 @@ import (
 // ChildID names an installed SA pair for its whole life. Never reused.
 type ChildID uint64
 
-// Keys is the keying material of one direction (RFC 2409 5.5). Salt octets of
-// a combined mode are the last octets of Encr.
+// Keys is the keying material of one direction (RFC 2409 5.5): of its ESP SA,
+// its AH SA, or both, a bundle in which AH goes around ESP. Salt octets of a
+// combined mode are the last octets of Encr.
 type Keys struct {
-	SPI   uint32
-	Encr  crypt.Secret
-	Integ crypt.Secret
+	SPI     uint32 // of the ESP SA; 0 without ESP
+	Encr    crypt.Secret
+	Integ   crypt.Secret
+	AHSPI   uint32 // of the AH SA; 0 without AH
+	AHInteg crypt.Secret
+}
+
+// Name is the SPI that stands for the pair in logs and events: ESP's, or AH's
+// when there is no ESP.
+func (k Keys) Name() uint32 {
+	if k.SPI == 0 {
+		return k.AHSPI
+	}
+	return k.SPI
 }
 
 // Child is an IPsec SA pair as phase 2 agreed it: one inbound and one outbound SA.
@@ -29,8 +41,10 @@ type Child struct {
 	ID        ChildID
 	Flow      policy.FlowID
 	Selectors flow.Selectors // what the SAs carry; may be narrower than the flow's line
-	Set       policy.TransformSet
-	PFS       suite.Group
+	// Set is what was agreed; its Mode is the one in use, also where the
+	// configuration's set falls back to tunnel mode.
+	Set policy.TransformSet
+	PFS suite.Group
 	// Local and Remote are the outer addresses. With Encap the packets travel
 	// in UDP between these ports; without it the ports mean nothing.
 	Local, Remote netip.AddrPort
@@ -42,4 +56,6 @@ type Child struct {
 	Established  time.Time
 	ReplayWindow int // packets
 	Initiator    bool
+	// ESN: sequence numbers have 64 bits (RFC 4304).
+	ESN bool
 }

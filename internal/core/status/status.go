@@ -54,6 +54,11 @@ type ISAKMP struct {
 	NAT           event.NATCheck
 	DPD           bool
 	Identity      string // of the peer, "" until known
+	Profile       string // the isakmp profile in force, "" for none
+	// Aggressive: phase 1 is aggressive mode; the states are then AG_…
+	Aggressive bool
+	// Fragmentation: the peer takes fragments.
+	Fragmentation bool
 }
 
 // Flow is one line of interesting traffic and its SAs.
@@ -89,7 +94,9 @@ type Counters struct {
 
 // Child is one SA pair.
 type Child struct {
-	In, Out            uint32 // SPIs
+	In, Out            uint32 // SPIs of the ESP SAs; 0 without ESP
+	AHIn, AHOut        uint32 // of the AH SAs; 0 without AH
+	ESN                bool
 	Selectors          flow.Selectors
 	Set                policy.TransformSet
 	PFS                suite.Group

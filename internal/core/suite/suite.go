@@ -256,13 +256,27 @@ func (g Group) String() string {
 // Auth is an authentication method of phase 1; its value is the IKEv1 number.
 type Auth uint16
 
-// The methods (RFC 2409 appendix A).
+// The methods (RFC 2409 appendix A, RFC 4754 section 3). ECDSA's number names
+// the curve of the key, so "ecdsa-sig" in a policy becomes one of the three by
+// the trustpoint's key.
 const (
-	NoAuth  Auth = 0
-	PSK     Auth = 1
-	RSASig  Auth = 3
-	RSAEncr Auth = 4
+	NoAuth   Auth = 0
+	PSK      Auth = 1
+	DSS      Auth = 2
+	RSASig   Auth = 3
+	RSAEncr  Auth = 4
+	RSARev   Auth = 5
+	ECDSA256 Auth = 9  // SHA-256 on the P-256 curve
+	ECDSA384 Auth = 10 // SHA-384 on the P-384 curve
+	ECDSA521 Auth = 11 // SHA-512 on the P-521 curve
 )
+
+// Signature reports whether the method proves the peer by a certificate.
+func (a Auth) Signature() bool { return a == RSASig || a >= ECDSA256 && a <= ECDSA521 }
+
+// XAUTH reports whether the method demands extended authentication behind
+// phase 1 (draft-ietf-ipsec-isakmp-xauth-06 section 7.2: 65001 to 65010).
+func (a Auth) XAUTH() bool { return a >= 65001 && a <= 65010 }
 
 // AuthRow is all that is known of an authentication method.
 type AuthRow struct {
@@ -280,6 +294,8 @@ func (a Auth) Row() *AuthRow {
 	case RSASig:
 		// Never until certificates are built: a policy with it is not offered.
 		return &AuthRow{"rsa-sig", "Rivest-Shamir-Adleman Signature", "rsig", Never}
+	case ECDSA256, ECDSA384, ECDSA521:
+		return &AuthRow{"ecdsa-sig", "Elliptic Curve Digital Signature Algorithm", "esig", Never}
 	case RSAEncr:
 		return &AuthRow{"rsa-encr", "Rivest-Shamir-Adleman Encryption", "renc", Never}
 	}
