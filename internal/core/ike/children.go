@@ -439,6 +439,7 @@ func (e *Engine) clear(c *ikev1.Context, x door.Clear) {
 
 // configure changes the settings. What is up stays up.
 func (e *Engine) configure(c *ikev1.Context, s *policy.Settings) {
+	s.Index()
 	e.settings, c.Settings = s, s
 	for id, f := range e.flows {
 		if _, ok := s.Flow(id); !ok && len(f.children) == 0 {

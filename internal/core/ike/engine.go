@@ -80,7 +80,9 @@ type peer struct {
 }
 
 // New makes an engine. random must never fail, as crypto/rand.Reader never does.
+// It indexes s, which must not change from then on.
 func New(s *policy.Settings, random io.Reader) *Engine {
+	s.Index()
 	return &Engine{
 		settings: s, random: random, lastConn: firstConn,
 		sas: map[cookies]*ikev1.SA{}, initiating: map[isakmp.Cookie]*ikev1.SA{}, offers: map[offerKey]*ikev1.SA{},

@@ -152,12 +152,7 @@ func (e *Entry) Serves(local, peer netip.Addr) bool {
 
 // HasPeer reports whether any entry at that local address names the peer.
 func (s *Settings) HasPeer(local, peer netip.Addr) bool {
-	for i := range s.Entries {
-		if s.Entries[i].Serves(local, peer) {
-			return true
-		}
-	}
-	return false
+	return len(s.serving(local, peer)) > 0
 }
 
 // FlowFor finds the line of interesting traffic for the proxy identities that
@@ -165,12 +160,8 @@ func (s *Settings) HasPeer(local, peer netip.Addr) bool {
 // them (a responder may be asked for a subset of what it permits, never for more).
 func (s *Settings) FlowFor(local, peer netip.Addr, offered flow.Selectors) (Flow, bool) {
 	var inside *Flow
-	for i := range s.Entries {
-		e := &s.Entries[i]
-		if !e.Serves(local, peer) {
-			continue
-		}
-		for _, f := range e.Flows() {
+	for _, i := range s.serving(local, peer) {
+		for _, f := range s.Entries[i].Flows() {
 			if f.Selectors == offered {
 				return f, true
 			}
@@ -187,12 +178,8 @@ func (s *Settings) FlowFor(local, peer netip.Addr, offered flow.Selectors) (Flow
 
 // Flow finds a flow by its name.
 func (s *Settings) Flow(id FlowID) (Flow, bool) {
-	for i := range s.Entries {
-		e := &s.Entries[i]
-		if e.Map != id.Map || e.Seq != id.Seq {
-			continue
-		}
-		for _, f := range e.Flows() {
+	for _, i := range s.named(id.Map, id.Seq) {
+		for _, f := range s.Entries[i].Flows() {
 			if f.ID == id {
 				return f, true
 			}

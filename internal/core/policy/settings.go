@@ -239,6 +239,8 @@ type Settings struct {
 	// NATKeepalive is how often who is behind a NAT keeps its mapping alive; 0
 	// for the 20 seconds of RFC 3948 section 4.
 	NATKeepalive time.Duration
+
+	index *index
 }
 
 // LetsIn reports whether the interface's inbound access list lets a packet in.
