@@ -309,6 +309,15 @@ type Failed struct {
 	ProposalOffers []Proposal
 	// Offered are the identities that were refused, seen from us.
 	Offered flow.Selectors
+	// Identity is who the peer says it is, Kind the RFC word for that sort of
+	// name ("ID_FQDN"), Profile the isakmp profile that recognises it: for the
+	// codes about identities, keys and profiles. Empty when it never said.
+	Identity, Kind, Profile string
+	// Certificate is the peer's, for the codes about certificates; the zero
+	// Certificate when none came.
+	Certificate Certificate
+	// Revocations are the looks that were taken, for the codes about revocation.
+	Revocations []Revocation
 }
 
 // Cause says what kind of datagram was dropped, as far as IOS logs it.

@@ -135,4 +135,6 @@ type Trustpoint struct {
 	// them; empty for none.
 	Match  []*CertificateMap
 	Origin origin.Line
+	// RevocationOrigin is the "revocation-check" line; the zero Line for the default.
+	RevocationOrigin origin.Line
 }

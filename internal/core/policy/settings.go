@@ -67,6 +67,8 @@ type TransformSet struct {
 	Require bool
 	ESN     bool // extended sequence numbers, RFC 4304
 	Origin  origin.Line
+	// The "mode" and the "esn" line; the zero Line for a default.
+	ModeOrigin, ESNOrigin origin.Line
 }
 
 // Words is the set as IOS's show commands print it: "esp-256-aes esp-sha256-hmac".
@@ -178,6 +180,8 @@ type Entry struct {
 	InterfaceOrigin origin.Line
 	// Where the parts were written.
 	PeerOrigin, SetOrigin, PFSOrigin, ACLOrigin, LifetimeOrigin, InOrigin origin.Line
+	// The lines "set isakmp-profile", "set identity" and "responder-only".
+	ProfileOrigin, IdentityOrigin, ResponderOrigin origin.Line
 }
 
 // Flow is one line of interesting traffic: steps 4 and 5 together.
@@ -217,6 +221,8 @@ type Settings struct {
 	Aggressive []AggressivePeer
 	// AggressiveDisabled is "crypto isakmp aggressive-mode disable": with nobody.
 	AggressiveDisabled bool
+	// AggressiveDisabledOrigin is that line.
+	AggressiveDisabledOrigin origin.Line
 	// Identity is how we name ourselves in phase 1, unless a profile says
 	// otherwise: "crypto isakmp identity".
 	Identity SelfIdentity
