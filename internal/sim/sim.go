@@ -9,7 +9,6 @@ import (
 	"container/heap"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"time"
 
 	"culvert/internal/core/door"
@@ -37,12 +36,17 @@ type World struct {
 	Link  Link
 	// Sniff sees every datagram sent, before Link decides.
 	Sniff func(from *Host, d door.Send)
+	// Keeps chooses the events that hosts remember; nil keeps all. A day of a
+	// thousand gateways has millions.
+	Keeps func(event.Event) bool
 
-	nats  []*NAT
-	rng   *rand.ChaCha8
-	queue arrivals
-	sent  int
-	order int
+	nats   []*NAT
+	byAddr map[netip.Addr]*Host
+	timers timers
+	rng    *rand.ChaCha8
+	queue  arrivals
+	sent   int
+	order  int
 }
 
 // Host is one gateway of a World.
@@ -59,7 +63,9 @@ type Host struct {
 	// Unreachable counts flows that were given up.
 	Unreachable int
 
-	world *World
+	world    *World
+	deadline time.Time
+	place    int // among the timers, plus one; 0 without a deadline
 }
 
 // Installed is an SA pair in a host's data path.
@@ -102,7 +108,7 @@ func NewWorld(seed uint64) *World {
 	for i := range 8 {
 		key[i] = byte(seed >> (8 * i))
 	}
-	return &World{Now: epoch, Link: Perfect, rng: rand.NewChaCha8(key)}
+	return &World{Now: epoch, Link: Perfect, byAddr: map[netip.Addr]*Host{}, rng: rand.NewChaCha8(key)}
 }
 
 // Rand is the world's source of chance, for links.
@@ -116,6 +122,9 @@ func (w *World) Add(name string, addr netip.Addr, s *policy.Settings, more ...ne
 	h := &Host{Name: name, Addr: addr, Addrs: append([]netip.Addr{addr}, more...), Engine: ike.New(s, random), DB: sadb.New(random), Children: map[sadb.ChildID]*Installed{}, world: w}
 	h.DB.SetPolicy(s.Entries)
 	w.Hosts = append(w.Hosts, h)
+	for _, a := range h.Addrs {
+		w.byAddr[a] = h
+	}
 	return h
 }
 
@@ -128,10 +137,14 @@ func (h *Host) Restart() {
 	h.Engine, h.DB = ike.New(s, random), sadb.New(random)
 	h.DB.SetPolicy(s.Entries)
 	h.Children = map[sadb.ChildID]*Installed{}
+	h.world.timers.set(h)
 }
 
 // Input steps a gateway now.
-func (h *Host) Input(in door.Input) { h.world.apply(h, h.Engine.Step(h.world.Now, in, nil)) }
+func (h *Host) Input(in door.Input) {
+	h.world.apply(h, h.Engine.Step(h.world.Now, in, nil))
+	h.world.timers.set(h)
+}
 
 // apply does what an engine put out. Arithmetic is done on the spot.
 func (w *World) apply(h *Host, out []door.Output) {
@@ -149,8 +162,14 @@ func (w *World) apply(h *Host, out []door.Output) {
 		case door.Unreachable:
 			h.Unreachable++
 		case door.Emit:
-			h.Events = append(h.Events, o.Event)
+			h.remember(o.Event)
 		}
+	}
+}
+
+func (h *Host) remember(e event.Event) {
+	if h.world.Keeps == nil || h.world.Keeps(e) {
+		h.Events = append(h.Events, e)
 	}
 }
 
@@ -162,7 +181,7 @@ func (h *Host) install(o door.Install) {
 	}
 	k.In, k.Out = k.In || o.In, k.Out || o.Out
 	if err := h.DB.Install(*o.Child, o.In, o.Out); err != nil {
-		h.Events = append(h.Events, event.Event{At: h.world.Now, What: event.Dropped{Reason: err.Error()}})
+		h.remember(event.Event{At: h.world.Now, What: event.Dropped{Reason: err.Error()}})
 	}
 }
 
@@ -184,14 +203,7 @@ func (w *World) send(from *Host, d door.Send) {
 	}
 }
 
-func (w *World) host(a netip.Addr) *Host {
-	for _, h := range w.Hosts {
-		if slices.Contains(h.Addrs, a) {
-			return h
-		}
-	}
-	return nil
-}
+func (w *World) host(a netip.Addr) *Host { return w.byAddr[a] }
 
 func (h *Host) admits(t flow.Tuple) bool { return h.LetsIn == nil || h.LetsIn(t) }
 
@@ -226,10 +238,8 @@ func (w *World) next() (at time.Time, host *Host) {
 	if len(w.queue) > 0 {
 		at = w.queue[0].at
 	}
-	for _, h := range w.Hosts {
-		if d := h.Engine.Deadline(); !d.IsZero() && (at.IsZero() || d.Before(at)) {
-			at, host = d, h
-		}
+	if h := w.timers.first(); h != nil && (at.IsZero() || h.deadline.Before(at)) {
+		at, host = h.deadline, h
 	}
 	return at, host
 }

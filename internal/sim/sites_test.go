@@ -66,7 +66,10 @@ func world(t *testing.T, seed uint64, a, b *policy.Settings) (*World, *Host, *Ho
 
 // trigger is the first packet of interesting traffic.
 func trigger(h *Host) policy.FlowID {
-	f := h.Engine.Settings().Flows()[0]
+	return triggerFlow(h, h.Engine.Settings().Flows()[0])
+}
+
+func triggerFlow(h *Host, f policy.Flow) policy.FlowID {
 	h.Input(door.Trigger{Flow: f.ID, Packet: flow.Tuple{Src: f.Selectors.Local.Addr().Next(), Dst: f.Selectors.Remote.Addr().Next(), Proto: flow.ICMP}})
 	return f.ID
 }
