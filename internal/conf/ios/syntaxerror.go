@@ -75,7 +75,7 @@ func Join(words []string) string {
 		return "nothing"
 	case n == 1:
 		return words[0]
-	case n > most:
+	case n > most+1: // never "1 others"
 		return fmt.Sprintf("%s or %d others", strings.Join(words[:most], ", "), n-most)
 	default:
 		return strings.Join(words[:n-1], ", ") + " or " + words[n-1]

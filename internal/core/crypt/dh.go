@@ -7,8 +7,27 @@ import (
 	"culvert/internal/core/suite"
 )
 
+// arithmetic is what a kind of group computes with. private makes a key of
+// octets() random octets, public and shared are slow.
+type arithmetic interface {
+	octets() int
+	private(random []byte) ([]byte, error)
+	public(x []byte) ([]byte, error)
+	shared(x, peer []byte) ([]byte, error)
+}
+
+func arithmeticOf(g suite.Group) (arithmetic, bool) {
+	if m, ok := modpOf(g); ok {
+		return m, true
+	}
+	if c, ok := ecpOf(g); ok {
+		return c, true
+	}
+	return montgomery{}, g == 31
+}
+
 // Private is the private half of a Diffie-Hellman exchange: an exponent of a
-// MODP group or a scalar of an ECP group. Like a Secret it never prints. The
+// MODP group, or a scalar of an ECP group or of Curve25519. Like a Secret it never prints. The
 // zero Private holds no key.
 type Private struct {
 	group suite.Group
@@ -18,11 +37,8 @@ type Private struct {
 // PrivateSize is the number of random octets NewPrivate wants for g, zero for a
 // group that is not known.
 func PrivateSize(g suite.Group) int {
-	if m, ok := modpOf(g); ok {
-		return m.random
-	}
-	if c, ok := ecpOf(g); ok {
-		return c.size
+	if a, ok := arithmeticOf(g); ok {
+		return a.octets()
 	}
 	return 0
 }
@@ -32,21 +48,14 @@ func PrivateSize(g suite.Group) int {
 // octets are copied: wiping them is left to the caller. ErrBadRandom asks for
 // other octets.
 func NewPrivate(g suite.Group, random []byte) (Private, error) {
-	want := PrivateSize(g)
-	if want == 0 {
+	a, ok := arithmeticOf(g)
+	if !ok {
 		return Private{}, fmt.Errorf("%s: %w", g, ErrGroup)
 	}
-	if len(random) != want {
+	if want := a.octets(); len(random) != want {
 		return Private{}, fmt.Errorf("%s: %d octets, want %d: %w", g, len(random), want, ErrRandomSize)
 	}
-	var x []byte
-	var err error
-	if m, ok := modpOf(g); ok {
-		x, err = m.private(random)
-	} else {
-		c, _ := ecpOf(g)
-		x, err = c.private(random)
-	}
+	x, err := a.private(random)
 	if err != nil {
 		return Private{}, fmt.Errorf("%s: %w", g, err)
 	}
@@ -61,19 +70,14 @@ func (p Private) Wipe() { p.x.Wipe() }
 
 // Public is the value for the KE payload, exactly Group().Row().Public octets: a
 // MODP value with zeros before it (RFC 2409 section 5), or the coordinates x|y
-// without the octet 04 of other encodings (RFC 5903 section 7). Slow.
+// without the octet 04 of other encodings (RFC 5903 section 7), or the 32 octets
+// of Curve25519 (RFC 8031 section 3.1). Slow.
 func (p Private) Public() ([]byte, error) {
-	if err := p.check(); err != nil {
+	a, err := p.check()
+	if err != nil {
 		return nil, err
 	}
-	var y []byte
-	var err error
-	if m, ok := modpOf(p.group); ok {
-		y, err = m.public(p.x.Bytes())
-	} else {
-		c, _ := ecpOf(p.group)
-		y, err = c.public(p.x.Bytes())
-	}
+	y, err := a.public(p.x.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("%s: public value: %w", p.group, err)
 	}
@@ -85,20 +89,14 @@ func (p Private) Public() ([]byte, error) {
 // section 7). The peer's value comes from the network and is checked first;
 // errors.Is tells by the ErrPublic rules what is wrong with it. Slow.
 func (p Private) Shared(peer []byte) (Secret, error) {
-	if err := p.check(); err != nil {
+	a, err := p.check()
+	if err != nil {
 		return Secret{}, err
 	}
 	if want := p.group.Row().Public; len(peer) != want {
 		return Secret{}, fmt.Errorf("%s: peer's public value of %d octets, want %d: %w", p.group, len(peer), want, ErrPublicSize)
 	}
-	var z []byte
-	var err error
-	if m, ok := modpOf(p.group); ok {
-		z, err = m.shared(p.x.Bytes(), peer)
-	} else {
-		c, _ := ecpOf(p.group)
-		z, err = c.shared(p.x.Bytes(), peer)
-	}
+	z, err := a.shared(p.x.Bytes(), peer)
 	if err != nil {
 		return Secret{}, fmt.Errorf("%s: peer's public value: %w", p.group, err)
 	}
@@ -107,11 +105,12 @@ func (p Private) Shared(peer []byte) (Secret, error) {
 
 // check finds a key that is not there: an exponent of zero would make 1 the
 // public value and the shared secret, known to everyone.
-func (p Private) check() error {
-	if zero(p.x.Bytes()) || PrivateSize(p.group) == 0 {
-		return fmt.Errorf("%s: %w", p.group, ErrNoPrivate)
+func (p Private) check() (arithmetic, error) {
+	a, ok := arithmeticOf(p.group)
+	if zero(p.x.Bytes()) || !ok {
+		return nil, fmt.Errorf("%s: %w", p.group, ErrNoPrivate)
 	}
-	return nil
+	return a, nil
 }
 
 func (p Private) clone() Private {

@@ -95,7 +95,7 @@ func TestConstantsOfECPGroups(t *testing.T) {
 // At least twice the strength of the group: the lower estimates of RFC 3526 section 8 and
 // the advice of RFC 7919 appendix A.
 func TestExponentsAreLongEnough(t *testing.T) {
-	for g, bits := range map[suite.Group]int{1: 160, 2: 160, 5: 180, 14: 225, 15: 275, 16: 325, 24: 256, 19: 256, 20: 384, 21: 521} {
+	for g, bits := range map[suite.Group]int{1: 160, 2: 160, 5: 180, 14: 225, 15: 275, 16: 325, 22: 160, 23: 224, 24: 256, 19: 256, 20: 384, 21: 521, 31: 256} {
 		if got := PrivateSize(g) * 8; got < bits {
 			t.Errorf("%s: %d bits, want %d or more", g, got, bits)
 		}
@@ -158,7 +158,7 @@ func TestSameOctetsSameKey(t *testing.T) {
 }
 
 func TestNewPrivateRefuses(t *testing.T) {
-	for _, g := range []suite.Group{suite.NoGroup, 3, 4, 17, 18, 22, 23, 25, 31, 65535} {
+	for _, g := range []suite.Group{suite.NoGroup, 3, 4, 17, 18, 25, 30, 32, 65535} {
 		if _, err := NewPrivate(g, make([]byte, 32)); !errors.Is(err, ErrGroup) || PrivateSize(g) != 0 {
 			t.Errorf("%s: %v, want %v", g, err, ErrGroup)
 		}
@@ -202,18 +202,21 @@ func TestHonestRandomnessMakesAKey(t *testing.T) {
 	})
 }
 
-// RFC 5114 section 2.3: an exponent of group 24 is below q.
+// RFC 5114 section 2: an exponent of groups 22 to 24 is below q.
 func TestExponentOfASubgroupIsBelowItsOrder(t *testing.T) {
-	q, r := big16(t, order24), rand.NewChaCha8([32]byte{3})
-	for range 200 {
-		octets := draw(r, PrivateSize(24))
-		p, err := NewPrivate(24, octets)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := new(big.Int).Mod(new(big.Int).SetBytes(octets), q)
-		if got := new(big.Int).SetBytes(p.x.Bytes()); got.Cmp(want) != 0 || p.x.Len() != 32 {
-			t.Fatalf("%x becomes %x, want %x", octets, got, want)
+	for g, size := range map[suite.Group]int{22: 20, 23: 28, 24: 32} {
+		m, _ := modpOf(g)
+		q, r := big16(t, m.order), rand.NewChaCha8([32]byte{3})
+		for range 200 {
+			octets := draw(r, PrivateSize(g))
+			p, err := NewPrivate(g, octets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := new(big.Int).Mod(new(big.Int).SetBytes(octets), q)
+			if got := new(big.Int).SetBytes(p.x.Bytes()); got.Cmp(want) != 0 || p.x.Len() != size {
+				t.Fatalf("%s: %x becomes %x, want %x", g, octets, got, want)
+			}
 		}
 	}
 }
@@ -254,9 +257,13 @@ func hostileMODP(t *testing.T, g suite.Group) []hostile {
 	if m.order == "" {
 		return list
 	}
-	// p-1 of group 24 has the factors 7, 13, 2549 and 33137 among others: each
-	// gives a subgroup in which the exponent could be read off.
-	for _, order := range []int64{7, 13, 2549, 33137} {
+	// p-1 has small factors: each gives a subgroup in which a part of the
+	// exponent could be read off.
+	small := map[suite.Group][]int64{22: {7, 223}, 23: {3, 5, 43, 73, 157}, 24: {7, 13, 2549, 142031}}
+	for _, order := range small[g] {
+		if new(big.Int).Mod(new(big.Int).Sub(p, one), big.NewInt(order)).Sign() != 0 {
+			t.Fatalf("%d does not divide p-1", order)
+		}
 		cofactor := new(big.Int).Div(new(big.Int).Sub(p, one), big.NewInt(order))
 		y := one
 		for base := int64(2); y.Cmp(one) == 0; base++ {
@@ -310,6 +317,28 @@ func hostileECP(t *testing.T, g suite.Group, good []byte) []hostile {
 	}
 }
 
+// hostile25519 are the points of small order of Curve25519 and of its twist, as
+// every encoding that 32 octets have room for: with the top bit, which is
+// ignored, and unreduced.
+func hostile25519(t *testing.T) (list []hostile) {
+	ones := strings.Repeat("ff", 30)
+	for story, point := range map[string]string{
+		"0":                 strings.Repeat("00", 32),
+		"1":                 "01" + strings.Repeat("00", 31),
+		"order 8":           "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+		"order 8, of twist": "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+		"p-1, of order 4":   "ec" + ones + "7f",
+		"p, which is 0":     "ed" + ones + "7f",
+		"p+1, which is 1":   "ee" + ones + "7f",
+	} {
+		value := unhex(t, point)
+		top := bytes.Clone(value)
+		top[31] |= 0x80
+		list = append(list, hostile{story, value, ErrPublicOrder}, hostile{story + ", top bit", top, ErrPublicOrder})
+	}
+	return list
+}
+
 func TestHostilePublicValues(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g suite.Group) {
 		p := newPrivate(t, g, rand.NewChaCha8([32]byte{5}))
@@ -318,9 +347,12 @@ func TestHostilePublicValues(t *testing.T) {
 			t.Fatal(err)
 		}
 		list := hostileSizes(t, g, good)
-		if curves(g) != nil {
+		switch g.Row().Kind {
+		case "ECP":
 			list = append(list, hostileECP(t, g, good)...)
-		} else {
+		case "Curve25519":
+			list = append(list, hostile25519(t)...)
+		default:
 			list = append(list, hostileMODP(t, g)...)
 		}
 		for _, h := range list {
@@ -355,6 +387,10 @@ func TestEndsOfTheRange(t *testing.T) {
 // that a small number comes out.
 func TestSharedSecretKeepsLeadingZeros(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g suite.Group) {
+		if g.Row().Kind == "Curve25519" {
+			zeros25519(t, g)
+			return
+		}
 		var p Private
 		var peer []byte
 		var want *big.Int
@@ -377,6 +413,27 @@ func TestSharedSecretKeepsLeadingZeros(t *testing.T) {
 			t.Errorf("%d octets %x, want %d octets of %x", z.Len(), z.Bytes(), g.Row().Shared, want)
 		}
 	})
+}
+
+// zeros25519 tries peers until the secret begins with a zero, and one ends with one.
+func zeros25519(t *testing.T, g suite.Group) {
+	r := rand.NewChaCha8([32]byte{8})
+	p := newPrivate(t, g, r)
+	own := mustPublic(t, p)
+	for first, last := false, false; !first || !last; {
+		peer := newPrivate(t, g, r)
+		z, err := p.Shared(mustPublic(t, peer))
+		if err != nil || z.Len() != 32 {
+			t.Fatalf("%d octets, %v", z.Len(), err)
+		}
+		if z.Bytes()[0] != 0 && z.Bytes()[31] != 0 {
+			continue
+		}
+		first, last = first || z.Bytes()[0] == 0, last || z.Bytes()[31] == 0
+		if other, err := peer.Shared(own); err != nil || !other.Equal(z) {
+			t.Fatalf("the peer has %x, we %x, %v", other.Bytes(), z.Bytes(), err)
+		}
+	}
 }
 
 // peerFor finds the public value y with y^x = z for a z that begins with zeros.
@@ -502,7 +559,7 @@ func FuzzShared(f *testing.F) {
 			t.Fatalf("%s: %d octets", g, z.Len())
 		}
 		if err != nil && !errors.Is(err, ErrPublicSize) && !errors.Is(err, ErrPublicRange) &&
-			!errors.Is(err, ErrPublicSubgroup) && !errors.Is(err, ErrPublicCurve) {
+			!errors.Is(err, ErrPublicSubgroup) && !errors.Is(err, ErrPublicCurve) && !errors.Is(err, ErrPublicOrder) {
 			t.Fatalf("no rule: %v", err)
 		}
 	})

@@ -30,6 +30,8 @@ func ecpOf(g suite.Group) (ecp, bool) {
 	return ecp{}, false
 }
 
+func (c ecp) octets() int { return c.size }
+
 // private takes random octets for the key itself. 521 bits are no whole octets:
 // without the mask, 127 draws of 128 would be out of range.
 func (c ecp) private(random []byte) ([]byte, error) {

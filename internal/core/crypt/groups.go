@@ -1,7 +1,7 @@
 package crypt
 
 // The constants of the groups, in hexadecimal, big endian. Every MODP prime
-// but that of group 24 is a safe prime p = 2q+1, and 2 generates its subgroup
+// but those of groups 22 to 24 is a safe prime p = 2q+1, and 2 generates its subgroup
 // of order q: a public value is either in that subgroup, or its square is.
 const (
 	// RFC 2409 section 6.1.
@@ -73,6 +73,34 @@ const (
 		"b3353bbb64e0ec377fd028370df92b52c7891428cdc67eb6184b523d1db246c32f63078490f00ef8d647d148d4795451" +
 		"5e2327cfef98c582664b4c0f6cc41659"
 	order24 = "8cf83642a709a097b447997640129da299b1a47d1eb3750ba308b0fe64f5fbd3"
+
+	// RFC 5114 section 2.1: likewise.
+	prime22 = "" +
+		"b10b8f96a080e01dde92de5eae5d54ec52c99fbcfb06a3c69a6a9dca52d23b616073e28675a23d189838ef1e2ee652c0" +
+		"13ecb4aea906112324975c3cd49b83bfaccbdd7d90c4bd7098488e9c219a73724effd6fae5644738faa31a4ff55bccc0" +
+		"a151af5f0dc8b4bd45bf37df365c1a65e68cfda76d4da708df1fb2bc2e4a4371"
+	generator22 = "" +
+		"a4d1cbd5c3fd34126765a442efb99905f8104dd258ac507fd6406cff14266d31266fea1e5c41564b777e690f5504f213" +
+		"160217b4b01b886a5e91547f9e2749f4d7fbd7d3b9a92ee1909d0d2263f80a76a6a24c087a091f531dbf0a0169b6a28a" +
+		"d662a4d18e73afa32d779d5918d08bc8858f4dcef97c2a24855e6eeb22b3b2e5"
+	order22 = "f518aa8781a8df278aba4e7d64b7cb9d49462353"
+
+	// RFC 5114 section 2.2: likewise.
+	prime23 = "" +
+		"ad107e1e9123a9d0d660faa79559c51fa20d64e5683b9fd1b54b1597b61d0a75e6fa141df95a56dbaf9a3c407ba1df15" +
+		"eb3d688a309c180e1de6b85a1274a0a66d3f8152ad6ac2129037c9edefda4df8d91e8fef55b7394b7ad5b7d0b6c12207" +
+		"c9f98d11ed34dbf6c6ba0b2c8bbc27be6a00e0a0b9c49708b3bf8a317091883681286130bc8985db1602e714415d9330" +
+		"278273c7de31efdc7310f7121fd5a07415987d9adc0a486dcdf93acc44328387315d75e198c641a480cd86a1b9e587e8" +
+		"be60e69cc928b2b9c52172e413042e9b23f10b0e16e79763c9b53dcf4ba80a29e3fb73c16b8e75b97ef363e2ffa31f71" +
+		"cf9de5384e71b81c0ac4dffe0c10e64f"
+	generator23 = "" +
+		"ac4032ef4f2d9ae39df30b5c8ffdac506cdebe7b89998caf74866a08cfe4ffe3a6824a4e10b9a6f0dd921f01a70c4afa" +
+		"ab739d7700c29f52c57db17c620a8652be5e9001a8d66ad7c17669101999024af4d027275ac1348bb8a762d0521bc98a" +
+		"e247150422ea1ed409939d54da7460cdb5f6c6b250717cbef180eb34118e98d119529a45d6f834566e3025e316a330ef" +
+		"bb77a86f0c1ab15b051ae3d428c8f8acb70a8137150b8eeb10e183edd19963ddd9e263e4770589ef6aa21e7f5f2ff381" +
+		"b539cce3409d13cd566afbb48d6c019181e1bcfe94b30269edfe72fe9b6aa4bd7b5a0f1c71cfff4c19c418e1f6ec0179" +
+		"81bc087f2a7065b384b890d3191f2bfa"
+	order23 = "801c0d34c58d93fe997177101f80535a4738cebcbf389a99b36371eb"
 
 	// The number of points of the curves of RFC 5903 (r in section 3): a
 	// private key is a number in [1, r-1].

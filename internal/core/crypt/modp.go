@@ -24,8 +24,8 @@ type modp struct {
 //	here              256  256  256  320  384  bits, whole steps of 64
 //
 // Twice the strength of the group is enough where the prime is safe, and a
-// power costs in proportion to it. Group 24 instead wants a number below q (RFC
-// 5114 section 2.3): 64 bits more than q has, then reduced, leave a bias below
+// power costs in proportion to it. Groups 22 to 24 instead want a number below q
+// (RFC 5114 section 2): 64 bits more than q has, then reduced, leave a bias below
 // 2^-64 and no draw to repeat (SP 800-56A section 5.6.1.1.3).
 func modpOf(g suite.Group) (modp, bool) {
 	switch g {
@@ -41,11 +41,17 @@ func modpOf(g suite.Group) (modp, bool) {
 		return modp{prime15, "02", "", 40}, true
 	case 16:
 		return modp{prime16, "02", "", 48}, true
+	case 22:
+		return modp{prime22, generator22, order22, 28}, true
+	case 23:
+		return modp{prime23, generator23, order23, 36}, true
 	case 24:
 		return modp{prime24, generator24, order24, 40}, true
 	}
 	return modp{}, false
 }
+
+func (m modp) octets() int { return m.random }
 
 // private makes an exponent of random octets: they are the exponent, but in a
 // subgroup, where they are reduced below its order.

@@ -18,7 +18,10 @@ const (
 	ErrPublicRange Rule = "a MODP public value lies between 2 and p-2 (RFC 2412 section 2.3.1, RFC 6989 section 2.1)"
 	// RFC 6989 section 2.2; without it each of the small subgroups that p-1
 	// has room for would give away a part of the private exponent.
-	ErrPublicSubgroup Rule = "a public value of a MODP subgroup has the order of that subgroup (RFC 5114 section 2.3, RFC 6989 section 2.2)"
+	ErrPublicSubgroup Rule = "a public value of a MODP subgroup has the order of that subgroup (RFC 5114 section 2, RFC 6989 section 2.2)"
+	// RFC 7748 section 6.1: a point of small order makes every private key
+	// lead to zero, so that both sides would share what everybody knows.
+	ErrPublicOrder Rule = "a Curve25519 public value is no point of small order (RFC 7748 section 6.1)"
 	// RFC 6989 section 2.3.
 	ErrPublicCurve Rule = "an ECP public value is a point of the curve (RFC 5903 section 3, RFC 6989 section 2.3)"
 )
@@ -31,7 +34,7 @@ const (
 	ErrRandomSize Rule = "a private key is made from PrivateSize octets"
 	// ErrBadRandom means that these octets make no private key: draw others.
 	// With honest randomness it comes less than once in 2^32 draws.
-	ErrBadRandom Rule = "a private key is at least 1 and below the order of its group (RFC 5114 section 2.3, RFC 5903 section 3)"
+	ErrBadRandom Rule = "a private key is at least 1 and below the order of its group (RFC 5114 section 2, RFC 5903 section 3)"
 	// ErrNoPrivate means a zero Private, or one that was wiped.
 	ErrNoPrivate Rule = "no private key, or a wiped one"
 

@@ -62,7 +62,8 @@ func TestHashSizes(t *testing.T) {
 	}
 }
 
-// KE payloads: RFC 2409 section 5 for MODP, RFC 5903 section 7 for ECP.
+// KE payloads: RFC 2409 section 5 for MODP, RFC 5903 section 7 for ECP, RFC 8031
+// section 3 for Curve25519.
 func TestGroupSizes(t *testing.T) {
 	for _, g := range Groups() {
 		r := g.Row()
@@ -70,6 +71,10 @@ func TestGroupSizes(t *testing.T) {
 		case "ECP":
 			if n := (r.Bits + 7) / 8; r.Public != 2*n || r.Shared != n {
 				t.Errorf("%s: KE of %d octets, shared secret of %d, want %d and %d", g, r.Public, r.Shared, 2*n, n)
+			}
+		case "Curve25519":
+			if r.Public != 32 || r.Shared != 32 || r.Bits != 255 {
+				t.Errorf("%s: KE of %d octets, shared secret of %d, want 32 of each", g, r.Public, r.Shared)
 			}
 		default:
 			if n := r.Bits / 8; r.Public != n || r.Shared != n {
@@ -84,6 +89,11 @@ func TestVerdicts(t *testing.T) {
 	for _, c := range []Cipher{DES, TripleDES} {
 		if c.Row().Verdict != Legacy {
 			t.Errorf("%s is %s", c, c.Row().Verdict)
+		}
+	}
+	for _, g := range []Group{14, 15, 16, 19, 20, 21, 22, 23, 24, 31} {
+		if g.Row().Verdict != OK {
+			t.Errorf("%s is %s", g, g.Row().Verdict)
 		}
 	}
 	for _, g := range []Group{1, 2, 5} {
