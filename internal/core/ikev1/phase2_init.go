@@ -1,0 +1,173 @@
+package ikev1
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
+	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
+	"culvert/internal/core/suite"
+)
+
+// StartQuick begins quick mode for a flow: QM1 leaves, after its key pair is
+// made when PFS is wanted. rekey names the pair it will replace.
+func (s *SA) StartQuick(c *Context, f policy.Flow, selects flow.Selectors, rekey sadb.ChildID) {
+	q := &quickMode{
+		id: s.freshID(c), role: event.Initiator, flow: f, selects: selects, rekey: rekey, pfs: f.Entry.PFS,
+		sets: c.Settings.UsableSets(f.Entry), ni: c.octets(nonceOctets), spi: c.NewSPI(), ends: c.Now.Add(negotiationTime),
+	}
+	q.child = &sadb.Child{ID: c.NewChild()}
+	if len(q.sets) == 0 {
+		s.failQuick(c, q, event.Failed{Code: event.LegacyOnly, Reason: "no transform set that may be offered"})
+		return
+	}
+	if s.full() {
+		s.failQuick(c, q, event.Failed{Code: event.Expired, Reason: "too many quick modes at once"})
+		return
+	}
+	s.quick[q.id] = q
+	q.iv = s.keys.phase2IV(s.Policy, q.id)
+	if q.pfs == suite.NoGroup {
+		s.sendQM1(c, q)
+		return
+	}
+	s.quickKeys(c, q, func(c *Context) { s.sendQM1(c, q) })
+}
+
+// sendQM1 sends HDR*, HASH(1), SA, Ni [, KE], IDci, IDcr.
+func (s *SA) sendQM1(c *Context, q *quickMode) {
+	sa := offerSets(q.sets, q.pfs, q.flow.Entry.Lifetime, s.Encap(), q.spi)
+	p := s.quickBody(q, sa, q.ni, proxies(q.selects))
+	q.awaits, q.sent = "QM2", c.Now
+	q.flight.arm(c.Now)
+	s.move(c, "IKE_QM_I_QM1", "QM_IDLE")
+	s.sendQuick(c, q, "QM1", p, be32(q.id))
+}
+
+// initQM2 takes QM2: the responder chose. Keys are made, QM3 leaves.
+func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
+	m.name = "QM2"
+	if err := s.readQuick(m, q.iv, be32(q.id), q.ni); err != nil {
+		return err
+	}
+	// From here on the message is the peer's own: what is wrong in it ends the exchange.
+	s.moveTo(m)
+	s.received(c, m)
+	q.flight = flight{sent: q.flight.sent, received: m.raw}
+	q.iv, q.awaits = m.nextIV, ""
+	ke, err := s.readQM2(c, m, q)
+	if err != nil {
+		r := refusal(err)
+		s.refuseQM2(c, q)
+		s.failQuick(c, q, event.Failed{Code: r.Code, Reason: r.Reason, LastSent: "QM1", LastReceived: "QM2"})
+		return nil
+	}
+	s.quickShared(c, q, ke, func(c *Context, shared crypt.Secret) {
+		s.makeChild(c, q, shared)
+		q.done, q.ends = true, c.Now.Add(quickMemory)
+		// The inbound SA must stand before the peer hears QM3.
+		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: s.settles(c, q), Rekey: q.rekey})
+		s.sendQM3(c, q)
+		s.childUp(c, q)
+		s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
+	})
+	return nil
+}
+
+// refuseQM2 tells the peer that its answer makes no SA: it has its half of the
+// pair installed, and would wait for QM3.
+func (s *SA) refuseQM2(c *Context, q *quickMode) {
+	n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPI: be32(q.spi), Type: isakmp.NotifyPayloadMalformed}
+	s.informIn(c, &q.flight, n)
+}
+
+// sendQM3 sends HDR*, HASH(3) = prf(SKEYID_a, 0 | M-ID | Ni_b | Nr_b).
+func (s *SA) sendQM3(c *Context, q *quickMode) {
+	hash := s.hashOver([]byte{0}, be32(q.id), q.ni, q.nr)
+	h := isakmp.Header{Exchange: isakmp.ExchangeQuick, MessageID: q.id}
+	if _, err := s.post(c, &q.flight, "QM3", h, []isakmp.Payload{{Type: isakmp.PayloadHash, Body: hash}}, q.iv); err != nil {
+		s.emit(c, event.Dropped{Reason: err.Error()})
+	}
+}
+
+// readQM2 checks what the responder chose against what was offered.
+func (s *SA) readQM2(c *Context, m *message, q *quickMode) (ke []byte, err error) {
+	body, err := m.one(isakmp.PayloadSA)
+	if err != nil {
+		return nil, err
+	}
+	if q.nr, err = m.one(isakmp.PayloadNonce); err != nil {
+		return nil, err
+	}
+	if err := isakmp.CheckNonce(q.nr); err != nil {
+		return nil, err
+	}
+	sa, err := isakmp.ParseSA(body)
+	if err != nil {
+		return nil, err
+	}
+	offers := readSets(sa, s.Encap())
+	if len(offers) != 1 {
+		return nil, malformed("QM2 chooses %d transforms, expected one", len(offers))
+	}
+	o := offers[0]
+	i := slices.IndexFunc(q.sets, func(t policy.TransformSet) bool { return o.mismatch(c, t, q.pfs, s.initFits) == "" && o.Group == q.pfs })
+	if i < 0 {
+		return nil, malformed("QM2 chooses what was not offered: %s %s %s", o.Set, o.Group, o.Unknown)
+	}
+	if err := sameProxies(m, q); err != nil {
+		return nil, err
+	}
+	q.child.Set, q.child.Encap = q.sets[i], s.Encap()
+	q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(o.Lifetime)
+	q.child.Out.SPI = binary.BigEndian.Uint32(o.proposal.SPI)
+	s.takeResponderLifetime(m, q)
+	return s.readKE(m, q.pfs)
+}
+
+// sameProxies demands the identities that we sent (RFC 2409 5.5: the responder
+// returns them unchanged). None means the ends of the tunnel themselves.
+func sameProxies(m *message, q *quickMode) error {
+	ids := m.all(isakmp.PayloadID)
+	if len(ids) != 2 {
+		return malformed("QM2 has %d proxy identities, expected two", len(ids))
+	}
+	got, err := readProxies(ids)
+	if err != nil {
+		return err
+	}
+	if got.Mirror() != wireSelectors(q.selects) {
+		return &Refusal{Code: event.NoProxy, Reason: "the peer answered with other proxy identities: " + got.Mirror().String()}
+	}
+	return nil
+}
+
+// wireSelectors is what proxy identities can say of selectors.
+func wireSelectors(s flow.Selectors) flow.Selectors {
+	s.LocalPorts, s.RemotePorts = onePortOf(s.LocalPorts), onePortOf(s.RemotePorts)
+	return s
+}
+
+func onePortOf(p flow.Ports) flow.Ports {
+	if p.IsAny() {
+		return flow.AnyPort
+	}
+	return flow.Ports{Lo: p.Lo, Hi: p.Lo}
+}
+
+// takeResponderLifetime applies RESPONDER-LIFETIME in QM2: the message's hash covers it.
+func (s *SA) takeResponderLifetime(m *message, q *quickMode) {
+	for _, body := range m.all(isakmp.PayloadNotify) {
+		n, err := isakmp.ParseNotification(body)
+		if err != nil || n.Type != isakmp.NotifyResponderLifetime {
+			continue
+		}
+		if l, err := lifetimeOf(n.Data); err == nil {
+			q.child.Lifetime = q.child.Lifetime.Shorter(l)
+		}
+	}
+}
