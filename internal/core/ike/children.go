@@ -29,6 +29,7 @@ const (
 // child is a pair of IPsec SAs in the engine's books.
 type child struct {
 	*sadb.Child
+	peer       *peer
 	deadline   *deadline
 	soft, hard time.Time
 	outbound   bool // we may send with it
@@ -111,7 +112,7 @@ func narrowed(s flow.Selectors, t flow.Tuple) flow.Selectors {
 // begin is called when that starts something new.
 func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) {
 	p := e.whom(f, r)
-	for _, sa := range e.peer(p).sas {
+	for _, sa := range e.sasAt(p) {
 		if sa.HasChildNegotiation(r.flow, r.selects, r.rekey) {
 			return
 		}
@@ -138,19 +139,12 @@ func (e *Engine) whom(f policy.Flow, r request) pair {
 	return pair{f.Entry.Local, f.Entry.Peers[e.flowState(f.ID).peer%len(f.Entry.Peers)]}
 }
 
-// carrier is the ISAKMP SA with the peer that lives longest.
-func (e *Engine) carrier(now time.Time, p pair) *ikev1.SA {
-	var best *ikev1.SA
-	for _, sa := range e.peer(p).sas {
-		if sa.Up() && sa.Expires.After(now) && (best == nil || sa.Expires.After(best.Expires)) {
-			best = sa
-		}
-	}
-	return best
-}
+// carrier is the ISAKMP SA with whoever is there that lives longest.
+func (e *Engine) carrier(now time.Time, p pair) *ikev1.SA { return longest(now, e.sasAt(p)) }
 
 // established serves the flows that wait for phase 1 with this peer.
 func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
+	e.settle(sa)
 	p := pair{sa.Local.Addr(), sa.Remote.Addr()}
 	queue := e.waiting[p]
 	delete(e.waiting, p)
@@ -170,7 +164,7 @@ func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
 	case e.carrier(c.Now, p) != nil:
 		return
 	case !o.SA.Established.IsZero():
-		if o.SA.NAT.LocalBehind && o.Expired && len(e.peer(p).children) > 0 {
+		if o.SA.NAT.LocalBehind && o.Expired && len(e.peerOf(o.SA).children) > 0 {
 			e.initiate(c, p)
 		}
 		return
@@ -222,7 +216,8 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 		}
 		state := e.flowState(k.Flow)
 		state.children = append(state.children, k)
-		e.update(k.pair(), func(p *peer) { p.children = append(p.children, k) })
+		k.peer = e.peerOf(u.SA)
+		k.peer.children = append(k.peer.children, k)
 	}
 	k.replaces, k.outAt = u.Rekey, u.OutAt
 	if u.Out {
@@ -233,7 +228,7 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 
 // settled asks the peer, once, whether the outbound SA may be put in place.
 func (e *Engine) settled(c *ikev1.Context, k *child) {
-	sa := e.carrier(c.Now, k.pair())
+	sa := k.peer.carrier(c.Now)
 	if sa == nil || k.asked {
 		e.ready(c, k.ID)
 		return
@@ -355,26 +350,22 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 	e.deadlines.set(k.deadline, time.Time{})
 	delete(e.children, k.ID)
 	delete(e.spis, k.In.SPI)
-	for _, sa := range e.peer(k.pair()).sas {
+	for _, sa := range k.peer.sas {
 		sa.Drop(c, k.ID)
 	}
 	state := e.flowState(k.Flow)
 	state.children = slices.DeleteFunc(state.children, func(o *child) bool { return o == k })
-	e.update(k.pair(), func(p *peer) {
-		p.children = slices.DeleteFunc(p.children, func(o *child) bool { return o == k })
-	})
+	k.peer.children = slices.DeleteFunc(k.peer.children, func(o *child) bool { return o == k })
 	c.Out = append(c.Out, door.Remove{Child: k.ID}, door.Emit{Event: event.Event{
 		At: c.Now, Local: k.Local, Peer: k.Remote, What: event.Deleted{
 			Protocol: "ESP", SPI: k.In.SPI, Reason: reason, ByPeer: !tell, Last: len(state.children) == 0,
 		},
 	}})
-	if !tell {
-		return
-	}
-	if sa := e.carrier(c.Now, k.pair()); sa != nil {
+	if sa := k.peer.carrier(c.Now); tell && sa != nil {
 		sa.DeleteChild(c, k.In.SPI)
 		e.after(c, sa)
 	}
+	e.peers.leave(k.peer)
 }
 
 // childFailed gives the flow up, unless the peer was the one who asked.
@@ -392,7 +383,7 @@ func (e *Engine) childFailed(c *ikev1.Context, o ikev1.ChildFailed) {
 
 // peerDeleted removes the pairs we would send with under these SPIs.
 func (e *Engine) peerDeleted(c *ikev1.Context, o ikev1.PeerDeleted) {
-	for _, k := range slices.Clone(e.peer(pair{o.SA.Local.Addr(), o.SA.Remote.Addr()}).children) {
+	for _, k := range slices.Clone(e.peerOf(o.SA).children) {
 		if slices.Contains(o.SPIs, k.Out.SPI) {
 			e.remove(c, k, "the peer deleted it", false)
 		}
@@ -403,7 +394,8 @@ func (e *Engine) peerDeleted(c *ikev1.Context, o ikev1.PeerDeleted) {
 // what was there before it began the negotiation that says so. When both sides
 // begin at once, what the other direction has just built is not stale.
 func (e *Engine) initialContact(c *ikev1.Context, sa *ikev1.SA) {
-	p := e.peer(pair{sa.Local.Addr(), sa.Remote.Addr()})
+	e.settle(sa)
+	p := e.peerOf(sa)
 	for _, k := range slices.Clone(p.children) {
 		if k.Established.Before(sa.Started()) {
 			e.remove(c, k, "the peer has started anew", false)

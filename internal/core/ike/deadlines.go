@@ -14,7 +14,7 @@ type deadline struct {
 	index int // in the heap plus one; 0 when it is not there
 	sa    *ikev1.SA
 	child *child
-	pair  pair     // of an ISAKMP SA: where it stands in the books
+	peer  *peer    // of an ISAKMP SA
 	offer offerKey // of an ISAKMP SA that a peer began
 }
 

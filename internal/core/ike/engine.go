@@ -14,7 +14,6 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"slices"
 	"time"
 
 	"culvert/internal/core/door"
@@ -23,15 +22,6 @@ import (
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
-)
-
-// What strangers can make the engine remember (RFC 2408 2.5.3 asks for limits
-// against clogging). When the room is full the oldest offer makes room whose
-// sender has not yet named our cookie: who floods with forged source addresses
-// never can, and a peer needs but one round trip.
-const (
-	maxHalfOpen       = 512 // SAs that a peer began and has not authenticated
-	maxHalfOpenSource = 16  // of one source address
 )
 
 // firstConn is the conn-id before the first, as IOS counts.
@@ -49,9 +39,9 @@ type Engine struct {
 	sas        map[cookies]*ikev1.SA       // complete cookie pairs
 	initiating map[isakmp.Cookie]*ikev1.SA // SAs that we began, by our cookie
 	offers     map[offerKey]*ikev1.SA      // half-open SAs of peers, to know MM1 again
-	half       map[*ikev1.SA]struct{}      // of these, the ones not yet authenticated
+	half       halfOpen                    // of these, the ones not yet authenticated
 	all        map[*ikev1.SA]*deadline
-	peers      map[pair]*peer
+	peers      peers
 	jobs       map[uint64]*ikev1.SA
 	spis       map[uint32]struct{} // inbound SPIs in use or promised
 
@@ -70,15 +60,6 @@ type offerKey struct {
 	source    netip.Addr
 }
 
-// pair is both ends of the tunnels with one peer.
-type pair struct{ local, remote netip.Addr }
-
-// peer is what there is with one peer.
-type peer struct {
-	sas      []*ikev1.SA // oldest first
-	children []*child    // oldest first
-}
-
 // New makes an engine. random must never fail, as crypto/rand.Reader never does.
 // It indexes s, which must not change from then on.
 func New(s *policy.Settings, random io.Reader) *Engine {
@@ -86,7 +67,7 @@ func New(s *policy.Settings, random io.Reader) *Engine {
 	return &Engine{
 		settings: s, random: random, lastConn: firstConn,
 		sas: map[cookies]*ikev1.SA{}, initiating: map[isakmp.Cookie]*ikev1.SA{}, offers: map[offerKey]*ikev1.SA{},
-		half: map[*ikev1.SA]struct{}{}, peers: map[pair]*peer{},
+		half: newHalfOpen(), peers: newPeers(),
 		all: map[*ikev1.SA]*deadline{}, jobs: map[uint64]*ikev1.SA{}, spis: map[uint32]struct{}{},
 		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{},
 		memory: newMemory(),
@@ -151,30 +132,6 @@ func (e *Engine) newSPI() uint32 {
 			return spi
 		}
 	}
-}
-
-// others reports whether there is anything else with the SA's peer.
-func (e *Engine) others(s *ikev1.SA) bool {
-	p := e.peer(pair{s.Local.Addr(), s.Remote.Addr()})
-	return len(p.children) > 0 || slices.ContainsFunc(p.sas, func(o *ikev1.SA) bool { return o != s && o.Up() })
-}
-
-func (e *Engine) peer(p pair) *peer {
-	if x := e.peers[p]; x != nil {
-		return x
-	}
-	return &peer{}
-}
-
-// update changes what there is with a peer; a peer with nothing is forgotten.
-func (e *Engine) update(p pair, change func(*peer)) {
-	x := e.peer(p)
-	change(x)
-	if len(x.sas)+len(x.children) == 0 {
-		delete(e.peers, p)
-		return
-	}
-	e.peers[p] = x
 }
 
 // datagram finds the SA of an IKE message.
@@ -273,55 +230,17 @@ func (e *Engine) refuse(c *ikev1.Context, h isakmp.Header, d door.Datagram, err 
 	}
 }
 
-// makeRoom keeps the half-open SAs within their limits, of one source first;
-// false when none of them may be given up.
-func (e *Engine) makeRoom(c *ikev1.Context, source netip.Addr) bool {
-	from := 0
-	var oldest, oldestFrom *ikev1.SA
-	for sa := range e.half {
-		mine := sa.Remote.Addr() == source
-		if mine {
-			from++
-		}
-		if sa.Reached() {
-			continue
-		}
-		if oldest == nil || sa.Conn < oldest.Conn {
-			oldest = sa
-		}
-		if mine && (oldestFrom == nil || sa.Conn < oldestFrom.Conn) {
-			oldestFrom = sa
-		}
-	}
-	switch {
-	case from >= maxHalfOpenSource:
-		oldest = oldestFrom
-	case len(e.half) < maxHalfOpen:
-		return true
-	}
-	if oldest == nil {
-		return false
-	}
-	oldest.Displace(c)
-	e.after(c, oldest)
-	return true
-}
-
 // adopt enters an SA into the books.
 func (e *Engine) adopt(sa *ikev1.SA) {
-	d := &deadline{sa: sa, pair: pair{sa.Local.Addr(), sa.Remote.Addr()}}
+	d := &deadline{sa: sa, peer: e.peers.enter(partyOf(sa))}
 	e.all[sa] = d
-	e.update(d.pair, func(p *peer) { p.sas = append(p.sas, sa) })
-	if sa.Role == event.Responder {
-		d.offer = offerKey{sa.Initiator, sa.Remote.Addr()}
-		e.offers[d.offer] = sa
-		e.half[sa] = struct{}{}
-	}
+	d.peer.sas = append(d.peer.sas, sa)
+	e.book(d)
 }
 
 // initiate starts main mode with a peer, unless it is under way.
 func (e *Engine) initiate(c *ikev1.Context, p pair) {
-	for _, sa := range e.peer(p).sas {
+	for _, sa := range e.sasAt(p) {
 		if sa.Role == event.Initiator && !sa.Up() && !sa.Dead() {
 			return
 		}
@@ -350,14 +269,13 @@ func (e *Engine) after(c *ikev1.Context, sa *ikev1.SA) {
 	if !sa.Responder.IsZero() {
 		e.sas[cookies{sa.Initiator, sa.Responder}] = sa
 	}
-	if sa.Up() {
-		delete(e.half, sa)
+	switch {
+	case sa.Up():
+		e.half.remove(sa)
+	case sa.Reached():
+		e.half.reached(sa)
 	}
 	e.deadlines.set(d, sa.Deadline())
-}
-
-func (p *peer) drop(sa *ikev1.SA) {
-	p.sas = slices.DeleteFunc(p.sas, func(o *ikev1.SA) bool { return o == sa })
 }
 
 // forget removes a dead SA from every table.
@@ -365,9 +283,10 @@ func (e *Engine) forget(c *ikev1.Context, sa *ikev1.SA) {
 	d := e.all[sa]
 	e.deadlines.set(d, time.Time{})
 	e.memory.buried(c.Now, sa)
-	e.update(d.pair, func(p *peer) { p.drop(sa) })
+	d.peer.drop(sa)
+	e.peers.leave(d.peer)
 	delete(e.all, sa)
-	delete(e.half, sa)
+	e.half.remove(sa)
 	delete(e.sas, cookies{sa.Initiator, sa.Responder})
 	if e.initiating[sa.Initiator] == sa {
 		delete(e.initiating, sa.Initiator)
@@ -375,10 +294,8 @@ func (e *Engine) forget(c *ikev1.Context, sa *ikev1.SA) {
 	if e.offers[d.offer] == sa {
 		delete(e.offers, d.offer)
 	}
-	for id, o := range e.jobs {
-		if o == sa {
-			delete(e.jobs, id)
-		}
+	for _, id := range sa.Jobs() {
+		delete(e.jobs, id)
 	}
 }
 

@@ -136,8 +136,8 @@ type Load struct {
 // Load counts what the engine holds.
 func (e *Engine) Load() Load {
 	l := Load{
-		ISAKMP: len(e.all), HalfOpen: len(e.half), Children: len(e.children), SPIs: len(e.spis), Jobs: len(e.jobs),
-		Offers: len(e.offers), Peers: len(e.peers),
+		ISAKMP: len(e.all), HalfOpen: len(e.half.of), Children: len(e.children), SPIs: len(e.spis), Jobs: len(e.jobs),
+		Offers: len(e.offers), Peers: len(e.peers.known),
 	}
 	for _, q := range e.waiting {
 		l.Waiting += len(q)

@@ -245,7 +245,6 @@ func (s *SA) end(c *Context, failed *event.Failed) {
 		}
 	}
 	clear(s.quick)
-	clear(s.jobs)
 	s.keys.wipe()
 	if s.main != nil {
 		s.main.private.Wipe()
