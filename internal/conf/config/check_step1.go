@@ -42,7 +42,7 @@ func (k *checker) admitted() {
 	matchers := map[*flow.List]*matcher{}
 	for i := range k.settings.Entries {
 		e := &k.settings.Entries[i]
-		f := k.interfaces[e.Interface]
+		f := k.ports[e.Interface]
 		list := k.lists[f.AccessGroupIn]
 		if list == nil || len(list.Lines) == 0 {
 			continue

@@ -16,10 +16,6 @@ func goodPolicy(priority int) string {
 }
 
 func (k *checker) isakmpOn() {
-	if k.c.ISAKMP.Keepalive > 0 {
-		k.add(Note, k.c.ISAKMP.KeepaliveOrigin, "dead peer detection is answered, but Culvert does not ask yet",
-			"a peer that vanishes is noticed when its SAs expire or it begins anew", "")
-	}
 	if len(k.settings.Entries) == 0 {
 		return
 	}
@@ -107,23 +103,20 @@ func (k *checker) weakPolicy(p *policy.ISAKMP, name string, severity Severity) {
 
 // peerKeys looks for the key of every peer.
 func (k *checker) peerKeys() {
-	preShared := false
-	for i := range k.c.ISAKMPPolicies {
-		preShared = preShared || k.c.ISAKMPPolicies[i].Auth == suite.PSK
-	}
-	keys := keyTable(k.c.Keys)
+	rack := k.keyrack()
 	asked := map[netip.Addr]bool{}
 	k.entries(func(m *CryptoMap, e *MapEntry) {
+		profile := k.profile(e.Profile)
 		for _, p := range e.Peers {
-			if _, found := keys.find(p.Addr); found || asked[p.Addr] {
+			if asked[p.Addr] || rack.holds(profile, p.Addr) {
 				continue
 			}
 			asked[p.Addr] = true
 			k.add(Error, p.Origin, fmt.Sprintf("there is no key for the peer %s", p.Addr),
-				"phase 1 with it cannot authenticate: no policy with pre-share is offered", fmt.Sprintf("crypto isakmp key KEY address %s", p.Addr))
+				"phase 1 with it cannot authenticate: no policy with pre-share is offered", keyLines(profile, p.Addr))
 		}
 	})
-	if len(k.c.Keys) > 0 && !preShared && len(k.c.ISAKMPPolicies) > 0 {
+	if len(k.c.Keys) > 0 && !k.preShared() && len(k.c.ISAKMPPolicies) > 0 {
 		k.add(Error, k.c.Keys[0].Origin, "there is a key, but no ISAKMP policy with \"authentication pre-share\"",
 			"the key is never used: phase 1 fails", fmt.Sprintf("crypto isakmp policy %d\n authentication pre-share", k.c.ISAKMPPolicies[0].Priority))
 	}
@@ -170,8 +163,7 @@ func (k *checker) keyUse() {
 		key := &k.c.Keys[i]
 		switch {
 		case key.Host != "":
-			k.add(Warning, key.Origin, "the key is for the name "+key.Host+": Culvert finds keys by the peer's address only",
-				"the key is never used", "crypto isakmp key KEY address ADDRESS")
+			k.namedKey(key)
 		case key.Peers.Addr().Is6():
 			k.add(Warning, key.Origin, "the key is for IPv6 peers, which Culvert does not have yet", "the key is never used", "")
 		case key.Peers.Bits() == 0:

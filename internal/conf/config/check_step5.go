@@ -49,7 +49,7 @@ func (k *checker) mapsIdle() {
 func (k *checker) mapsApplied() {
 	for i := range k.c.CryptoMaps {
 		m := &k.c.CryptoMaps[i]
-		if m.LocalAddress != "" && (k.interfaces[m.LocalAddress] == nil || !k.interfaces[m.LocalAddress].Address.IsValid()) {
+		if m.LocalAddress != "" && (k.ports[m.LocalAddress] == nil || !k.ports[m.LocalAddress].Address.IsValid()) {
 			k.add(Error, m.LocalAddressOrigin, fmt.Sprintf("%s has no address to be the local end of crypto map %s", m.LocalAddress, m.Name),
 				"no tunnel is negotiated: the traffic leaves in the clear", "interface "+m.LocalAddress+"\n ip address ADDRESS MASK")
 		}

@@ -139,11 +139,18 @@ func TestKeysStaySecret(t *testing.T) {
 		"crypto isakmp key " + key + " address 198.51.100.2\ncrypto isakmp key " + key + " address 198.51.100.2",
 		"crypto isakmp key " + key + " hostname x",
 		"crypto keyring K\n pre-shared-key address 198.51.100.2 key " + key,
+		"crypto keyring K\n pre-shared-key address 198.51.100.2 key 6 " + key,
+		"crypto keyring K\n pre-shared-key hostname x key " + key + " " + key,
+		"crypto keyring K\n pre-shared-key address 198.51.100.2 " + key,
+		"crypto keyring K\n pre-shared-key address 198.51.100.2 key " + key + "\n pre-shared-key address 198.51.100.2 key " + key,
+		"crypto isakmp peer address 198.51.100.2\n set aggressive-mode password " + key,
+		"crypto isakmp peer address 198.51.100.2\n set aggressive-mode password 6 " + key,
+		"crypto isakmp peer address 198.51.100.2\n set aggressive-mode password a " + key,
 		"enable secret 5 " + key, "username x password " + key,
 	} {
 		c, problems := Parse("r1.cfg", []byte(text))
 		s := c.Settings()
-		seen := fmt.Sprintf("%v %+v %#v %s %v %+v %#v", problems, problems, problems, lines(problems), findings(Check(c)), c.Keys, s)
+		seen := fmt.Sprintf("%v %+v %#v %s %v %+v %#v", problems, problems, problems, lines(problems), findings(Check(c)), *c, s)
 		for _, p := range problems {
 			seen += p.Word + p.Expected + p.Fix
 		}

@@ -17,6 +17,8 @@ type Config struct {
 	Hostname string // "" when the configuration has none
 	// HostnameOrigin is the hostname line.
 	HostnameOrigin origin.Line
+	Domain         string // "ip domain name", "" for none
+	DomainOrigin   origin.Line
 
 	Interfaces []Interface // in the order they are first named
 
@@ -26,6 +28,10 @@ type Config struct {
 	ISAKMP              ISAKMPOptions
 	ISAKMPPolicies      []policy.ISAKMP // ascending priority number
 	Keys                []Key           // in the order written
+	// The lists below are in the order their parts are first named.
+	Keyrings []Keyring
+	Profiles []Profile
+	Peers    []AggressivePeer
 
 	// Steps 1 and 4: numbered lists by number, then named lists by name.
 	AccessLists []*flow.List
@@ -85,11 +91,13 @@ type ISAKMPOptions struct {
 	InvalidSPIRecovery bool
 	// AggressiveDisabled is "crypto isakmp aggressive-mode disable".
 	AggressiveDisabled bool
+	// Fragmentation is "crypto isakmp fragmentation".
+	Fragmentation bool
 	// NoDefaultPolicy is "no crypto isakmp default policy". Culvert never
 	// offers a policy that nobody wrote, so it changes nothing.
 	NoDefaultPolicy bool
-	KeepaliveOrigin origin.Line
-	IdentityOrigin  origin.Line
+	// Where the parts were written.
+	KeepaliveOrigin, IdentityOrigin, AggressiveOrigin origin.Line
 }
 
 // Identity is how the router names itself in phase 1.
@@ -112,7 +120,7 @@ func (i Identity) String() string {
 	return "address"
 }
 
-// Key is one "crypto isakmp key" line.
+// Key is one "crypto isakmp key" line, or one "pre-shared-key" line of a keyring.
 type Key struct {
 	Peers  netip.Prefix // the zero Prefix for a key by hostname
 	Host   string       // for "hostname NAME"
@@ -153,9 +161,12 @@ type MapEntry struct {
 	// means the global value.
 	Lifetime policy.Lifetime
 	// NoVolume is "set security-association lifetime kilobytes disable".
-	NoVolume                                                  bool
-	Origin                                                    origin.Line
-	ACLOrigin, SetOrigin, PFSOrigin, TimeOrigin, VolumeOrigin origin.Line
+	NoVolume bool
+	Profile  string // "set isakmp-profile", "" for none
+	Kept     []IgnoredLine
+	Origin   origin.Line
+	// Where the parts were written.
+	ACLOrigin, SetOrigin, PFSOrigin, TimeOrigin, VolumeOrigin, ProfileOrigin origin.Line
 }
 
 // Peer is one "set peer" line.

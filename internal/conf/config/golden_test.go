@@ -15,6 +15,7 @@ import (
 	"culvert/internal/conf/ios"
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/origin"
+	"culvert/internal/core/policy"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -172,16 +173,62 @@ func model(c *Config) string {
 			q.CipherOrigin.Line, q.HashOrigin.Line, q.AuthOrigin.Line, q.GroupOrigin.Line, q.LifetimeOrigin.Line)
 	}
 	for _, k := range s.Keys {
-		p("  key for %s (%d): %s: %s", k.Peers, k.Origin.Line, k.Secret, k.Origin.Text)
+		p("  key for %s%s (%d): %s: %s", k.Peers, k.Host, k.Origin.Line, k.Secret, k.Origin.Text)
 	}
+	b.WriteString(identities(&s))
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		p("  entry %s %d (%d) on %s: %s -> %v (%d), %v (%d), pfs %s (%d), %s/%d (%d), access list %s (%d)", e.Map, e.Seq, e.Origin.Line, e.Interface, e.Local,
 			e.Peers, e.PeerOrigin.Line, e.Sets, e.SetOrigin.Line, e.PFS, e.PFSOrigin.Line, e.Lifetime.Time, e.Lifetime.Kilobytes, e.LifetimeOrigin.Line,
 			e.ACL.Name, e.ACLOrigin.Line)
+		if e.Profile != nil {
+			p("    profile %s (%d)", e.Profile.Name, e.ProfileOrigin.Line)
+		}
 		for _, f := range e.Flows() {
 			p("    flow %s: %s", f.ID, f.Selectors)
 		}
 	}
 	return b.String()
+}
+
+// identities is who is who in phase 1, as the engine is told.
+func identities(s *policy.Settings) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	self := func(s policy.SelfIdentity) string { return fmt.Sprintf("%s %q (%d)", s.Kind, s.Value, s.Origin.Line) }
+	alive := func(k policy.Keepalive) string {
+		return fmt.Sprintf("keepalive %s/%s periodic %v (%d)", k.Every, k.Retry, k.Periodic, k.Origin.Line)
+	}
+	if s.Domain != "" || s.Identity.Kind != policy.IdentityAddress || s.Keepalive.Every != 0 || s.Fragmentation || s.InvalidSPIRecovery || s.AggressiveDisabled {
+		p("  domain %q, identity %s, %s, fragmentation %v, invalid SPI recovery %v, aggressive mode disabled %v (%d)", s.Domain, self(s.Identity), alive(s.Keepalive),
+			s.Fragmentation, s.InvalidSPIRecovery, s.AggressiveDisabled, s.AggressiveDisabledOrigin.Line)
+	}
+	for _, r := range s.Keyrings {
+		p("  keyring %s (%d) at %s", r.Name, r.Origin.Line, r.Local)
+		for _, k := range r.Keys {
+			p("    key for %s%s (%d): %s: %s", k.Peers, k.Host, k.Origin.Line, k.Secret, k.Origin.Text)
+		}
+	}
+	for _, a := range s.Aggressive {
+		p("  aggressive with %s%s (%d): self %v %s, %s", a.Addr, a.Host, a.Origin.Line, a.HasSelf, self(a.Self), a.Secret)
+	}
+	for _, f := range s.Profiles {
+		p("  profile %s (%d): keyrings %v, self %v %s, trustpoints %v, local %s, aggressive %v, %s", f.Name, f.Origin.Line, f.Keyrings, f.HasSelf, self(f.Self),
+			f.Trustpoints, f.Local, f.Aggressive, alive(f.Keepalive))
+		for _, m := range f.Match {
+			p("    match (%d) %s %s %q domain %v %s", m.Origin.Line, m.Kind, m.Prefix, m.Value, m.Domain, certificateMap(m.Certificate))
+		}
+	}
+	return b.String()
+}
+
+func certificateMap(m *policy.CertificateMap) string {
+	if m == nil {
+		return ""
+	}
+	s := "certificate map " + m.Name + ":"
+	for _, e := range m.Entries {
+		s += fmt.Sprintf(" %d (%d) %v", e.Seq, e.Origin.Line, e.Rules)
+	}
+	return s
 }

@@ -29,18 +29,23 @@ const (
 
 // grammar is the tree of every configuration command.
 func grammar() *ios.Tree {
-	return ios.Must(ios.New(glossary(),
-		ios.Mode{Name: modeGlobal, Negatable: true, Commands: slices.Concat(globalCommands(), cryptoCommands(), accessListCommands(), unsupportedCommands())},
-		ios.Mode{Name: modeInterface, Negatable: true, Commands: interfaceCommands()},
-		ios.Mode{Name: modePolicy, Negatable: true, Commands: policyCommands()},
-		ios.Mode{Name: modeTransform, Negatable: true, Commands: []ios.Command{
+	return ios.Must(ios.New(glossary(), slices.Concat(stepModes(), peerModes())...))
+}
+
+// stepModes are the modes of the five steps themselves.
+func stepModes() []ios.Mode {
+	return []ios.Mode{
+		{Name: modeGlobal, Negatable: true, Commands: slices.Concat(globalCommands(), cryptoCommands(), peerCommands(), accessListCommands(), unsupportedCommands())},
+		{Name: modeInterface, Negatable: true, Commands: interfaceCommands()},
+		{Name: modePolicy, Negatable: true, Commands: policyCommands()},
+		{Name: modeTransform, Negatable: true, Commands: []ios.Command{
 			{Name: "mode", Syntax: "mode / { tunnel | transport [ require ] }"},
 			{Name: unsupported, Syntax: "esn", Help: "extended sequence numbers"},
 		}},
-		ios.Mode{Name: modeMap, Negatable: true, Commands: mapCommands()},
-		ios.Mode{Name: modeExtended, Negatable: true, Commands: listCommands(extendedEntry())},
-		ios.Mode{Name: modeStandard, Negatable: true, Commands: listCommands(standardEntry())},
-	))
+		{Name: modeMap, Negatable: true, Commands: mapCommands()},
+		{Name: modeExtended, Negatable: true, Commands: listCommands(extendedEntry())},
+		{Name: modeStandard, Negatable: true, Commands: listCommands(standardEntry())},
+	}
 }
 
 func globalCommands() []ios.Command {
@@ -77,7 +82,7 @@ func cryptoCommands() []ios.Command {
 	return []ios.Command{
 		{Name: "policy", Syntax: "crypto isakmp policy <priority:1-10000>", Opens: modePolicy},
 		{Name: "key", Syntax: "crypto isakmp key [ <type:0|6> ] <key:SECRET> " +
-			"{ address { <peer:A.B.C.D> [ <mask:NETMASK> ] | ipv6 <prefix:PREFIX> } | hostname <host:WORD> } [ no-xauth ]"},
+			preShared + " [ no-xauth ]"},
 		{Name: "enable", Syntax: "crypto isakmp enable"},
 		{Name: "keepalive", Syntax: "crypto isakmp keepalive / <interval:10-3600> [ <retry:2-60> ] [ <how:periodic|on-demand> ]"},
 		{Name: "nat-keepalive", Syntax: "crypto isakmp nat keepalive / <interval:5-3600>"},
@@ -125,7 +130,7 @@ func policyCommands() []ios.Command {
 	return []ios.Command{
 		{Name: "encryption", Syntax: "encryption / { <cipher:des|3des> | <cipher:aes> [ <bits:128|192|256> ] }"},
 		{Name: "hash", Syntax: "hash / <hash:" + strings.Join(hashes, "|") + ">"},
-		{Name: "authentication", Syntax: "authentication / <method:pre-share|rsa-sig|rsa-encr>"},
+		{Name: "authentication", Syntax: "authentication / <method:pre-share|rsa-sig|ecdsa-sig|rsa-encr>"},
 		{Name: "group", Syntax: "group / <group:" + strings.Join(groups, "|") + ">"},
 		{Name: "lifetime", Syntax: "lifetime / <seconds:60-86400>"},
 	}
@@ -145,7 +150,7 @@ func mapCommands() []ios.Command {
 		{Name: "pfs", Syntax: "set pfs / [ <group:" + strings.Join(groups, "|") + "> ]"},
 		{Name: "lifetime", Syntax: "set security-association lifetime { seconds / <seconds:120-2592000> |" +
 			" kilobytes / { <kilobytes:2560-4294967295> | disable } | days / <days:1-30> }"},
-		{Name: unsupported, Syntax: "set isakmp-profile <rest:LINE>", Help: "ISAKMP profiles"},
+		{Name: "use-profile", Syntax: "set isakmp-profile / <profile:WORD>"},
 		{Name: unsupported, Syntax: "set ikev2-profile <rest:LINE>", Help: "IKEv2"},
 		{Name: unsupported, Syntax: "set identity <rest:LINE>", Help: "an identity list for certificates"},
 		{Name: unsupported, Syntax: "set ip access-group <rest:LINE>", Help: "an access list on the decrypted packets"},
@@ -168,11 +173,8 @@ func unsupportedCommands() []ios.Command {
 		{"crypto ca", "certificates"},
 		{"crypto key", "RSA and EC keys for certificates"},
 		{"crypto dynamic-map <name:WORD>", "dynamic crypto maps, for peers whose address is not known"},
-		{"crypto keyring <name:WORD>", "keyrings: write crypto isakmp key … address …"},
-		{"crypto isakmp profile <name:WORD>", "ISAKMP profiles"},
 		{"crypto isakmp client", "remote access clients"},
-		{"crypto isakmp peer", "settings of aggressive mode for one peer"},
-		{"crypto isakmp { fragmentation | diagnose | disconnect-revoked-peers | xauth | nat-traversal }", "this ISAKMP setting"},
+		{"crypto isakmp { diagnose | disconnect-revoked-peers | xauth | nat-traversal }", "this ISAKMP setting"},
 		{"crypto ipsec profile <name:WORD>", "IPsec profiles for tunnel interfaces"},
 		{"crypto ipsec client", "remote access clients"},
 		{"crypto ipsec { df-bit | fragmentation | ipv4-deny | optional | ike }", "this IPsec setting"},

@@ -28,11 +28,12 @@ func parse(name string, text []byte, tree *ios.Tree) (*Config, []Problem) {
 		switch l.Kind {
 		case ios.Blank:
 		case ios.Text:
+			r.keeps = nil
 			r.command(l)
 		case ios.Exec:
 			r.ignore(l, "")
 		case ios.Verbatim:
-			r.ignore(l, r.owner)
+			r.verbatim(l)
 		case ios.Unclosed:
 			r.report(Error, l, l.Column, "", "this block is not closed: the file ends before its delimiter or \"quit\"", "")
 		}
@@ -55,13 +56,18 @@ type reader struct {
 	// lines indented deeper belong to it.
 	foreign bool
 	owner   string // interface of the last ignored line
+	// keeps is where the last line was kept, nil when it was not kept in a block.
+	keeps *[]IgnoredLine
 
 	// What the lines of the current mode are about.
-	iface  *Interface
-	policy *policy.ISAKMP
-	set    *TransformSet
-	entry  *MapEntry
-	list   *listBuilder
+	iface     *Interface
+	policy    *policy.ISAKMP
+	set       *TransformSet
+	entry     *MapEntry
+	list      *listBuilder
+	ring      *ringBuilder
+	profile   *Profile
+	peerBlock *AggressivePeer
 
 	interfaces register[string, Interface]
 	policies   register[int, policy.ISAKMP]
@@ -71,6 +77,9 @@ type reader struct {
 	maps       register[string, mapBuilder]
 	routes     register[routeID, Route]
 	routesTo   map[netip.Prefix][]routeID // may hold removed ones
+	rings      register[string, ringBuilder]
+	profiles   register[string, Profile]
+	peers      register[peerID, AggressivePeer]
 }
 
 // keyID tells two keys apart: one address or name has one key.
@@ -95,6 +104,7 @@ func newReader(name string, tree *ios.Tree) *reader {
 		handlers: map[string]map[string]handler{
 			modeGlobal: globalHandlers(), modeInterface: interfaceHandlers(), modePolicy: policyHandlers(),
 			modeTransform: transformHandlers(), modeMap: mapHandlers(), modeExtended: listHandlers(), modeStandard: listHandlers(),
+			modeKeyring: keyringHandlers(), modeProfile: profileHandlers(), modePeer: peerHandlers(),
 		},
 	}
 }
@@ -198,6 +208,10 @@ func (r *reader) notDone(mode string, m *ios.Match, l ios.Line) {
 		w, what = host, "expected an IPv4 address"
 	}
 	r.report(severity, l, l.Column+w.Column-1, w.Text, "word "+ios.Quote(w.Text)+": "+what, "")
+	if kept := r.kept(mode); kept != nil {
+		r.keep(kept, l, " "+l.Body)
+		return
+	}
 	owner := ""
 	if mode == modeInterface {
 		owner = r.iface.Name
@@ -206,6 +220,37 @@ func (r *reader) notDone(mode string, m *ios.Match, l ios.Line) {
 	if mode == modeGlobal {
 		r.strange(l)
 	}
+}
+
+// kept is where the current block keeps its lines without effect; nil for a
+// mode that keeps none of its own.
+func (r *reader) kept(mode string) *[]IgnoredLine {
+	switch mode {
+	case modeMap:
+		return &r.entry.Kept
+	case modeKeyring:
+		return &r.ring.k.Kept
+	case modeProfile:
+		return &r.profile.Kept
+	case modePeer:
+		return &r.peerBlock.Kept
+	}
+	return nil
+}
+
+func (r *reader) keep(to *[]IgnoredLine, l ios.Line, text string) {
+	r.keeps = to
+	*to = append(*to, IgnoredLine{Text: text, Origin: r.at(l, "")})
+}
+
+// verbatim keeps a line of a banner, a certificate or a key with the line
+// that began it.
+func (r *reader) verbatim(l ios.Line) {
+	if r.keeps != nil {
+		r.keep(r.keeps, l, l.Raw)
+		return
+	}
+	r.ignore(l, r.owner)
 }
 
 // misfit decides what a line that fits nothing is: ours and wrong, or not ours.
@@ -244,7 +289,7 @@ func ours(mode string, path []string) bool {
 	switch mode {
 	case modeGlobal:
 		return path[0] == "crypto" || path[0] == "access-list" || path[0] == "interface" || path[0] == "hostname" ||
-			path[0] == "ip" && (second == "route" || second == "access-list")
+			path[0] == "ip" && (second == "route" || second == "access-list" || second == "domain" && len(path) > 2 && path[2] == "name")
 	case modeInterface:
 		return path[0] == "crypto" || path[0] == "tunnel" && second == "protection" ||
 			path[0] == "ip" && (second == "address" || second == "access-group")
@@ -276,7 +321,8 @@ func (r *reader) unknownGlobal(l ios.Line) {
 func headers() map[string]string {
 	return map[string]string{
 		modePolicy: "crypto isakmp policy PRIORITY", modeTransform: "crypto ipsec transform-set NAME …",
-		modeMap: "crypto map NAME SEQ ipsec-isakmp", modeExtended: "ip access-list extended NAME", modeStandard: "ip access-list standard NAME",
+		modeMap: "crypto map NAME SEQ ipsec-isakmp", modeKeyring: "crypto keyring NAME", modeProfile: "crypto isakmp profile NAME",
+		modePeer: "crypto isakmp peer address PEER", modeExtended: "ip access-list extended NAME", modeStandard: "ip access-list standard NAME",
 	}
 }
 
@@ -307,10 +353,20 @@ func (r *reader) fault(l ios.Line, w ios.Word, format string, args ...any) {
 
 // syntax reports a line that leaves the grammar.
 func (r *reader) syntax(l ios.Line, e *ios.SyntaxError) {
+	if announcesKey(e.Path) && e.Word != "" && strings.Trim(e.Word, "0123456789.") != "" {
+		hidden := *e
+		hidden.Word, e = "", &hidden
+	}
 	r.problems = append(r.problems, Problem{
 		Severity: Error, File: r.c.File, Line: l.Number, Column: l.Column + e.Column - 1,
 		Word: e.Word, Expected: ios.Join(e.Expected), Message: e.Error(),
 	})
+}
+
+// announcesKey reports whether keywords begin a line with a key: somebody may
+// have left out the word before it.
+func announcesKey(path []string) bool {
+	return slices.Contains(path, "pre-shared-key") || slices.Contains(path, "password") || slices.Contains(path, "isakmp") && slices.Contains(path, "key")
 }
 
 // finish puts the model together and checks what lines say about each other.
@@ -320,6 +376,10 @@ func (r *reader) finish() {
 	c.ISAKMPPolicies = r.policies.all()
 	slices.SortFunc(c.ISAKMPPolicies, func(a, b policy.ISAKMP) int { return a.Priority - b.Priority })
 	c.Keys = r.keys.all()
+	for _, b := range r.rings.all() {
+		c.Keyrings = append(c.Keyrings, b.build())
+	}
+	c.Profiles, c.Peers = r.profiles.all(), r.peers.all()
 	c.TransformSets = r.sets.all()
 	c.Routes = r.routes.all()
 	for _, b := range r.maps.all() {

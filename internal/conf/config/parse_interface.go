@@ -21,6 +21,8 @@ func globalHandlers() map[string]handler {
 		"hostname": (*reader).hostname, "interface": (*reader).interfaceLine, "route": (*reader).route,
 		"policy": (*reader).policyLine, "key": (*reader).key, "enable": (*reader).enable, "keepalive": (*reader).keepalive,
 		"nat-keepalive": (*reader).natKeepalive, "identity": (*reader).identity, "spi-recovery": (*reader).flag,
+		"fragmentation": (*reader).flag, "domain": (*reader).domain,
+		"keyring": (*reader).keyringLine, "profile": (*reader).profileLine, "peer": (*reader).peerLine,
 		"aggressive": (*reader).flag, "default-policy": (*reader).flag, "log-sessions": (*reader).flag, "shield": (*reader).flag,
 		"nat-transparency": (*reader).natTransparency,
 		"lifetime":         (*reader).globalLifetime, "replay-window": (*reader).replayWindow, "transform-set": (*reader).transformSet,

@@ -82,7 +82,7 @@ func (r *reader) hash(m *ios.Match, l ios.Line) {
 
 func (r *reader) authentication(m *ios.Match, l ios.Line) {
 	r.policy.Auth, r.policy.AuthOrigin = defaultPolicy(0).Auth, r.written(m, l)
-	for _, a := range []suite.Auth{suite.PSK, suite.RSASig, suite.RSAEncr} {
+	for _, a := range []suite.Auth{suite.PSK, suite.RSASig, suite.ECDSA256, suite.RSAEncr} {
 		if !undo(m) && a.Row().IKE == m.Value("method") {
 			r.policy.Auth = a
 		}
@@ -103,7 +103,8 @@ func (r *reader) policyLifetime(m *ios.Match, l ios.Line) {
 	}
 }
 
-// key reads a pre-shared key. Its origin shows asterisks instead of the key.
+// key reads a pre-shared key, outside or inside a keyring. Its origin shows
+// asterisks instead of the key.
 func (r *reader) key(m *ios.Match, l ios.Line) {
 	secret, _ := m.Arg("key")
 	k := Key{Host: m.Value("host"), NoXauth: m.Has("no-xauth"), Origin: r.at(l, masked(m))}
@@ -119,21 +120,34 @@ func (r *reader) key(m *ios.Match, l ios.Line) {
 		r.fault(l, w, "word %s: expected an IPv6 prefix such as 2001:db8::/32", ios.Quote(w.Text))
 		return
 	}
-	id := keyID{k.Peers, k.Host}
+	keys, line := &r.keys, "crypto isakmp key KEY "+keyWhom(k)
+	if r.mode == modeKeyring {
+		keys, line = &r.ring.keys, "pre-shared-key "+keyWhom(k)+" key KEY"
+	}
+	id := keyID{k.Peers, strings.ToLower(k.Host)}
 	if undo(m) {
-		r.keys.remove(id)
+		keys.remove(id)
 		return
 	}
-	if m.Value("type") == "6" {
-		r.report(Error, l, l.Column+secret.Column-1, "",
-			"this key is encrypted (type 6) with a master key that only the router has: write the key itself", "crypto isakmp key KEY "+keyWhom(k))
+	if r.encrypted(m, l, line) {
 		return
 	}
 	k.Secret = crypt.NewSecret([]byte(secret.Value))
-	if old := r.keys.get(id); old != nil {
+	if old := keys.get(id); old != nil {
 		r.report(Warning, l, l.Column, "", "this key replaces the one of line "+strconv.Itoa(old.Origin.Line)+" for the same peer", "")
 	}
-	r.keys.put(id, &k)
+	keys.put(id, &k)
+}
+
+// encrypted reports a key of type 6, which nobody but its router can read.
+func (r *reader) encrypted(m *ios.Match, l ios.Line, line string) bool {
+	if m.Value("type") != "6" {
+		return false
+	}
+	secret, _ := m.Arg("key")
+	r.report(Error, l, l.Column+secret.Column-1, "",
+		"this key is encrypted (type 6) with a master key that only the router has: write the key itself", line)
+	return true
 }
 
 // keyPeers is the address and mask of a key. "address 0.0.0.0" without a mask is every peer.
@@ -194,8 +208,6 @@ func (r *reader) identity(m *ios.Match, l ios.Line) {
 	for _, i := range []Identity{IdentityHostname, IdentityDN} {
 		if i.String() == m.Value("identity") {
 			o.Identity = i
-			w, _ := m.Arg("identity")
-			r.fault(l, w, "valid IOS that Culvert does not support yet: an identity other than the address")
 		}
 	}
 }
@@ -207,7 +219,9 @@ func (r *reader) flag(m *ios.Match, l ios.Line) {
 	case "spi-recovery":
 		r.c.ISAKMP.InvalidSPIRecovery = on
 	case "aggressive":
-		r.c.ISAKMP.AggressiveDisabled = on
+		r.c.ISAKMP.AggressiveDisabled, r.c.ISAKMP.AggressiveOrigin = on, r.written(m, l)
+	case "fragmentation":
+		r.c.ISAKMP.Fragmentation = on
 	case "default-policy":
 		r.c.ISAKMP.NoDefaultPolicy = m.No
 	case "log-sessions":

@@ -34,7 +34,7 @@ func mapHandlers() map[string]handler {
 			}
 		},
 		"match": (*reader).matchAddress, "peer": (*reader).peer, "sets": (*reader).useSets, "pfs": (*reader).pfs,
-		"lifetime": (*reader).entryLifetime,
+		"lifetime": (*reader).entryLifetime, "use-profile": (*reader).useProfile,
 	}
 }
 
@@ -167,5 +167,12 @@ func (r *reader) entryLifetime(m *ios.Match, l ios.Line) {
 	e.Lifetime.Time, e.TimeOrigin = 0, r.written(m, l)
 	if !undo(m) {
 		e.Lifetime.Time = lifetime(m)
+	}
+}
+
+func (r *reader) useProfile(m *ios.Match, l ios.Line) {
+	r.entry.Profile, r.entry.ProfileOrigin = m.Value("profile"), r.written(m, l)
+	if undo(m) {
+		r.entry.Profile = ""
 	}
 }

@@ -22,6 +22,9 @@ func (c *Config) Running() string {
 		p.line("hostname %s", c.Hostname)
 		p.line("!")
 	}
+	if c.Domain != "" {
+		p.line("ip domain name %s", c.Domain)
+	}
 	for _, l := range c.Ignored {
 		if l.Interface == "" && l.AccessList == "" {
 			p.raw(l.Text)
@@ -66,6 +69,7 @@ func (p *printer) isakmp(c *Config) {
 	for i := range c.ISAKMPPolicies {
 		p.raw(strings.Join(policyLines(&c.ISAKMPPolicies[i]), "\n"))
 	}
+	p.keyrings(c)
 	for i := range c.Keys {
 		p.raw(c.Keys[i].line(string(c.Keys[i].Secret.Bytes())))
 	}
@@ -73,6 +77,7 @@ func (p *printer) isakmp(c *Config) {
 	p.flag(!c.ISAKMPEnabled, "no crypto isakmp enable")
 	p.flag(c.ISAKMP.AggressiveDisabled, "crypto isakmp aggressive-mode disable")
 	p.flag(c.ISAKMP.InvalidSPIRecovery, "crypto isakmp invalid-spi-recovery")
+	p.flag(c.ISAKMP.Fragmentation, "crypto isakmp fragmentation")
 	if c.ISAKMP.Identity != IdentityAddress {
 		p.line("crypto isakmp identity %s", c.ISAKMP.Identity)
 	}
@@ -89,6 +94,8 @@ func (p *printer) isakmp(c *Config) {
 	if n := c.ISAKMP.NATKeepalive; n != 0 {
 		p.line("crypto isakmp nat keepalive %d", n)
 	}
+	p.aggressivePeers(c)
+	p.profiles(c)
 }
 
 // policyLines is an ISAKMP policy as it is written; a value left at its
@@ -120,12 +127,18 @@ func policyLines(q *policy.ISAKMP) []string {
 
 // line is the key's line with secret in the place of the key.
 func (k *Key) line(secret string) string {
-	if secret == "0" || secret == "6" {
-		secret = "0 " + secret // or it would be read as the key's type
-	}
-	s := "crypto isakmp key " + secret + " " + keyWhom(*k)
+	s := "crypto isakmp key " + plainSecret(secret) + " " + keyWhom(*k)
 	if k.NoXauth {
 		s += " no-xauth"
+	}
+	return s
+}
+
+// plainSecret is a key as it stands in a line: "0" and "6" alone would be read
+// as the key's type.
+func plainSecret(s string) string {
+	if s == "0" || s == "6" {
+		return "0 " + s
 	}
 	return s
 }
@@ -215,8 +228,18 @@ func (p *printer) entry(name string, e *MapEntry) {
 	if e.PFS != suite.NoGroup {
 		p.line(" set pfs %s", e.PFS)
 	}
+	if e.Profile != "" {
+		p.line(" set isakmp-profile %s", e.Profile)
+	}
 	if e.ACL != "" {
 		p.line(" match address %s", e.ACL)
+	}
+	p.kept(e.Kept)
+}
+
+func (p *printer) kept(lines []IgnoredLine) {
+	for _, l := range lines {
+		p.raw(l.Text)
 	}
 }
 

@@ -19,12 +19,8 @@ func (c *Config) Settings() policy.Settings {
 	if c.ISAKMPEnabled {
 		s.Policies = append(s.Policies, c.ISAKMPPolicies...)
 	}
-	for i := range c.Keys {
-		if k := &c.Keys[i]; k.Peers.IsValid() {
-			s.Keys = append(s.Keys, policy.Key{Peers: k.Peers, Secret: k.Secret, Origin: k.Origin})
-		}
-	}
 	x := indexOf(c)
+	x.phase1(&s)
 	for i := range c.Interfaces {
 		f := &c.Interfaces[i]
 		m := x.maps[f.CryptoMap]
@@ -57,7 +53,7 @@ func (x *index) unapplied() []policy.Entry {
 			if table == nil {
 				table = x.routeTable()
 			}
-			f := x.interfaces[wayOut(table, ordered(e.Peers)[0].Addr)]
+			f := x.ports[wayOut(table, ordered(e.Peers)[0].Addr)]
 			if f == nil {
 				f = &Interface{}
 			}
@@ -71,23 +67,26 @@ func (x *index) unapplied() []policy.Entry {
 
 // index finds the parts of a Config by name.
 type index struct {
-	c          *Config
-	interfaces map[string]*Interface
-	lists      map[string]*flow.List
-	sets       map[string]*TransformSet
-	maps       map[string]*CryptoMap
+	c     *Config
+	ports map[string]*Interface // by name
+	lists map[string]*flow.List
+	sets  map[string]*TransformSet
+	maps  map[string]*CryptoMap
 	// applied lists the interfaces of each crypto map.
 	applied map[string][]*Interface
+	// profiles are those of c in their order, and where each is.
+	profiles  []policy.Profile
+	profileAt map[string]int
 }
 
 func indexOf(c *Config) *index {
 	x := &index{
-		c: c, interfaces: map[string]*Interface{}, lists: map[string]*flow.List{}, sets: map[string]*TransformSet{},
-		maps: map[string]*CryptoMap{}, applied: map[string][]*Interface{},
+		c: c, ports: map[string]*Interface{}, lists: map[string]*flow.List{}, sets: map[string]*TransformSet{},
+		maps: map[string]*CryptoMap{}, applied: map[string][]*Interface{}, profileAt: map[string]int{},
 	}
 	for i := range c.Interfaces {
 		f := &c.Interfaces[i]
-		x.interfaces[f.Name] = f
+		x.ports[f.Name] = f
 		if f.CryptoMap != "" {
 			x.applied[f.CryptoMap] = append(x.applied[f.CryptoMap], f)
 		}
@@ -101,6 +100,10 @@ func indexOf(c *Config) *index {
 	for i := range c.CryptoMaps {
 		x.maps[c.CryptoMaps[i].Name] = &c.CryptoMaps[i]
 	}
+	for i := range c.Profiles {
+		x.profileAt[c.Profiles[i].Name] = i
+	}
+	x.buildProfiles()
 	return x
 }
 
@@ -108,7 +111,7 @@ func indexOf(c *Config) *index {
 // interface that gives it has no address.
 func (x *index) local(m *CryptoMap, f *Interface) netip.Addr {
 	if m.LocalAddress != "" {
-		f = x.interfaces[m.LocalAddress]
+		f = x.ports[m.LocalAddress]
 	}
 	if f == nil {
 		return netip.Addr{}
@@ -121,6 +124,7 @@ func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr)
 	out := policy.Entry{
 		Map: m.Name, Seq: e.Seq, Interface: f.Name, Local: local, PFS: e.PFS, Lifetime: x.c.DefaultLifetime, ACL: x.lists[e.ACL],
 		In: x.lists[f.AccessGroupIn], InOrigin: f.AccessGroupInOrigin,
+		Profile: x.profile(e.Profile), ProfileOrigin: e.ProfileOrigin,
 		InterfaceOrigin: f.Origin, Origin: e.Origin, SetOrigin: e.SetOrigin, PFSOrigin: e.PFSOrigin, ACLOrigin: e.ACLOrigin,
 		LifetimeOrigin: wrote(e.TimeOrigin, wrote(e.VolumeOrigin, x.c.DefaultLifetimeOrigin)),
 	}
@@ -143,6 +147,9 @@ func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr)
 		out.Lifetime.Kilobytes = 0
 	case e.Lifetime.Kilobytes != 0:
 		out.Lifetime.Kilobytes = e.Lifetime.Kilobytes
+	}
+	if e.Profile != "" && out.Profile == nil {
+		return out, false // whom the entry is for is not known
 	}
 	return out, out.ACL != nil && len(out.Peers) > 0 && len(out.Sets) > 0
 }

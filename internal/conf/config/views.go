@@ -13,15 +13,40 @@ import (
 // which ends up in tickets and mails.
 func (c *Config) RunningHidden() string {
 	hidden := *c
-	hidden.Keys = slices.Clone(c.Keys)
-	for i := range hidden.Keys {
-		hidden.Keys[i].Secret = crypt.NewSecret([]byte("<hidden>"))
+	hidden.Keys = hiddenKeys(c.Keys)
+	hidden.Keyrings = slices.Clone(c.Keyrings)
+	for i := range hidden.Keyrings {
+		k := &hidden.Keyrings[i]
+		k.Keys, k.Kept = hiddenKeys(k.Keys), hiddenLines(k.Kept)
 	}
-	hidden.Ignored = slices.Clone(c.Ignored)
-	for i := range hidden.Ignored {
-		hidden.Ignored[i].Text = withoutSecret(hidden.Ignored[i].Text)
+	hidden.Peers = slices.Clone(c.Peers)
+	for i := range hidden.Peers {
+		if p := &hidden.Peers[i]; p.Secret.Len() > 0 {
+			p.Secret = crypt.NewSecret([]byte("<hidden>"))
+		}
 	}
+	hidden.Profiles = slices.Clone(c.Profiles)
+	for i := range hidden.Profiles {
+		hidden.Profiles[i].Kept = hiddenLines(hidden.Profiles[i].Kept)
+	}
+	hidden.Ignored = hiddenLines(c.Ignored)
 	return hidden.Running()
+}
+
+func hiddenKeys(keys []Key) []Key {
+	out := slices.Clone(keys)
+	for i := range out {
+		out[i].Secret = crypt.NewSecret([]byte("<hidden>"))
+	}
+	return out
+}
+
+func hiddenLines(lines []IgnoredLine) []IgnoredLine {
+	out := slices.Clone(lines)
+	for i := range out {
+		out[i].Text = withoutSecret(out[i].Text)
+	}
+	return out
 }
 
 // withoutSecret hides what follows the word that announces a secret, in the

@@ -13,6 +13,10 @@ enable secret 5 SECRET
 username admin privilege 15 password 7 SECRET
 snmp-server community SECRET RO
 crypto isakmp key SECRET address 198.51.100.2
+crypto keyring K
+ pre-shared-key address 198.51.100.3 key SECRET
+crypto isakmp peer hostname r3
+ set aggressive-mode password SECRET
 ntp authentication-key 1 md5 SECRET 7
 tacacs-server key 7 SECRET
 line vty 0 4
@@ -26,7 +30,8 @@ key chain K
 	if strings.Contains(hidden, secret) {
 		t.Errorf("a secret is shown:\n%s", hidden)
 	}
-	for _, kept := range []string{"enable secret <hidden>", "username admin privilege 15 password <hidden>", "snmp-server community <hidden>", "crypto isakmp key <hidden> address 198.51.100.2"} {
+	for _, kept := range []string{"enable secret <hidden>", "username admin privilege 15 password <hidden>", "snmp-server community <hidden>", "crypto isakmp key <hidden> address 198.51.100.2",
+		"pre-shared-key address 198.51.100.3 key <hidden>", "set aggressive-mode password <hidden>"} {
 		if !strings.Contains(hidden, kept) {
 			t.Errorf("%q is missing from\n%s", kept, hidden)
 		}
