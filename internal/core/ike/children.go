@@ -127,7 +127,7 @@ func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) 
 		return
 	}
 	e.waiting[p] = append(e.waiting[p], r)
-	e.initiate(c, p)
+	e.initiate(c, p, f.Entry)
 }
 
 // whom to ask: a pair is renewed with its own peer, else the entry's peers are
@@ -164,8 +164,10 @@ func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
 	case e.carrier(c.Now, p) != nil:
 		return
 	case !o.SA.Established.IsZero():
-		if o.SA.NAT.LocalBehind && o.Expired && len(e.peerOf(o.SA).children) > 0 {
-			e.initiate(c, p)
+		if left := e.peerOf(o.SA).children; o.SA.NAT.LocalBehind && o.Expired && len(left) > 0 {
+			if f, ok := e.settings.Flow(left[0].Flow); ok {
+				e.initiate(c, p, f.Entry)
+			}
 		}
 		return
 	case o.SA.Role != event.Initiator:

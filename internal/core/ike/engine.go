@@ -238,15 +238,16 @@ func (e *Engine) adopt(sa *ikev1.SA) {
 	e.book(d)
 }
 
-// initiate starts main mode with a peer, unless it is under way.
-func (e *Engine) initiate(c *ikev1.Context, p pair) {
+// initiate starts phase 1 with a peer on behalf of a crypto map entry, unless it
+// is under way.
+func (e *Engine) initiate(c *ikev1.Context, p pair, on *policy.Entry) {
 	for _, sa := range e.sasAt(p) {
 		if sa.Role == event.Initiator && !sa.Up() && !sa.Dead() {
 			return
 		}
 	}
 	e.lastConn++
-	sa := ikev1.Initiate(c, e.lastConn, netip.AddrPortFrom(p.local, portIKE), netip.AddrPortFrom(p.remote, portIKE))
+	sa := ikev1.Initiate(c, e.lastConn, netip.AddrPortFrom(p.local, portIKE), netip.AddrPortFrom(p.remote, portIKE), on)
 	e.initiating[sa.Initiator] = sa // until it is over: our own offer reflected to us makes no SA
 	e.adopt(sa)
 	e.after(c, sa)

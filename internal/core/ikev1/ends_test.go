@@ -120,7 +120,7 @@ func mm1(t *testing.T) (a, b *end) { return mm1Policy(t, 19) }
 
 func mm1Of(t *testing.T, a, b *end) (*end, *end) {
 	c := a.context()
-	a.sa = Initiate(c, 1001, left, right)
+	a.sa = Initiate(c, 1001, left, right, &a.settings.Entries[0])
 	out := c.Out
 	a.step(func(c *Context) { c.Out = out })
 	m := a.drain()[0]

@@ -13,7 +13,7 @@ import (
 func misnamed(t *testing.T, natt bool) (a, b *end) {
 	a, b = mm1(t)
 	a.take(b.drain()[0])
-	a.sa.main.natt, b.sa.main.natt = natt, natt
+	a.sa.phase1.natt, b.sa.phase1.natt = natt, natt
 	b.take(a.drain()[0])
 	return a, b
 }

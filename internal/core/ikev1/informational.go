@@ -84,9 +84,9 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 		err = s.verifyHash(m, be32(m.header.MessageID), m.signed)
 	}
 	if err != nil {
-		if s.Established.IsZero() && s.main.awaits == "MM6" {
+		if s.Established.IsZero() && s.phase1.awaits == "MM6" {
 			// Something came back for MM5 that our keys do not open.
-			s.refuseMain(c, m, mainStep{sealed: true}, err)
+			s.refuseMessage(c, m, err)
 		}
 		return err
 	}
@@ -115,7 +115,7 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 // refusedByPeer takes an authentic informational in the place of MM6: the peer
 // has the key, and did not like what it read in MM5.
 func (s *SA) refusedByPeer(c *Context, m *message) error {
-	if s.main.awaits != "MM6" {
+	if s.phase1.awaits != "MM6" {
 		return malformed("an informational before phase 1 is complete")
 	}
 	for _, body := range m.all(isakmp.PayloadNotify) {
@@ -126,7 +126,7 @@ func (s *SA) refusedByPeer(c *Context, m *message) error {
 		s.received(c, m)
 		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
 		s.end(c, &event.Failed{Phase: 1, Code: event.PeerRefused, Reason: "the peer answered " + n.Type.String(),
-			LastSent: "MM5", LastReceived: s.main.took, Notified: n.Type.String()})
+			LastSent: "MM5", LastReceived: s.phase1.took, Notified: n.Type.String()})
 		return nil
 	}
 	return malformed("an informational before phase 1 is complete")
@@ -152,7 +152,7 @@ func (s *SA) hint(c *Context, m *message) error {
 	if err != nil {
 		return err
 	}
-	if !s.Established.IsZero() || s.main == nil {
+	if !s.Established.IsZero() || s.phase1 == nil {
 		return fmt.Errorf("IKE packet from %s %w", m.remote, errNotEncrypted)
 	}
 	for _, p := range payloads {
@@ -163,9 +163,9 @@ func (s *SA) hint(c *Context, m *message) error {
 		m.payloads = payloads
 		s.received(c, m)
 		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol})
-		if s.main.notified == 0 {
-			s.main.notified = n.Type
-			s.emit(c, s.mainFailure(true))
+		if s.phase1.notified == 0 {
+			s.phase1.notified = n.Type
+			s.emit(c, s.phase1Failure(true))
 		}
 		return nil
 	}
@@ -207,7 +207,7 @@ func (s *SA) takeLifetime(c *Context, n isakmp.Notification) {
 
 // tellLifetime tells the initiator that our lifetime is shorter than what it offered.
 func (s *SA) tellLifetime(c *Context) {
-	for _, o := range s.main.offers {
+	for _, o := range s.phase1.offers {
 		if s.Policy.Mismatch(o) == "" {
 			if o.Lifetime == 0 || s.Policy.Lifetime < o.Lifetime {
 				s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(),

@@ -16,20 +16,32 @@ type keys struct {
 	iv           []byte       // phase 1: the next message's; later: the last block of phase 1
 }
 
-// derivePSK makes the keys of an SA that is authenticated by a pre-shared key:
+// skeyidPSK is SKEYID of an SA that is authenticated by a pre-shared key:
 //
-//	SKEYID   = prf(pre-shared-key, Ni_b | Nr_b)
+//	SKEYID = prf(pre-shared-key, Ni_b | Nr_b)
+func skeyidPSK(p policy.ISAKMP, psk crypt.Secret, ni, nr []byte) crypt.Secret {
+	return crypt.NewSecret(crypt.PRF(p.Hash, psk, ni, nr))
+}
+
+// skeyidSignature is SKEYID of an SA that is authenticated by signatures:
+//
+//	SKEYID = prf(Ni_b | Nr_b, g^xy)
+func skeyidSignature(p policy.ISAKMP, shared crypt.Secret, ni, nr []byte) crypt.Secret {
+	nonces := crypt.NewSecret(append(append([]byte(nil), ni...), nr...))
+	return crypt.NewSecret(crypt.PRF(p.Hash, nonces, shared.Bytes()))
+}
+
+// derive makes the other keys of SKEYID:
+//
 //	SKEYID_d = prf(SKEYID, g^xy | CKY-I | CKY-R | 0)
 //	SKEYID_a = prf(SKEYID, SKEYID_d | g^xy | CKY-I | CKY-R | 1)
 //	SKEYID_e = prf(SKEYID, SKEYID_a | g^xy | CKY-I | CKY-R | 2)
-func derivePSK(p policy.ISAKMP, psk, shared crypt.Secret, ni, nr []byte, ci, cr isakmp.Cookie) keys {
-	k := keys{skeyid: crypt.NewSecret(crypt.PRF(p.Hash, psk, ni, nr))}
+func (k *keys) derive(p policy.ISAKMP, shared crypt.Secret, ci, cr isakmp.Cookie) {
 	g := shared.Bytes()
 	k.d = crypt.NewSecret(crypt.PRF(p.Hash, k.skeyid, g, ci[:], cr[:], []byte{0}))
 	k.a = crypt.NewSecret(crypt.PRF(p.Hash, k.skeyid, k.d.Bytes(), g, ci[:], cr[:], []byte{1}))
 	e := crypt.NewSecret(crypt.PRF(p.Hash, k.skeyid, k.a.Bytes(), g, ci[:], cr[:], []byte{2}))
 	k.cipher = stretch(p, e)
-	return k
 }
 
 // stretch makes the cipher's key of SKEYID_e: its first octets, or, when it is

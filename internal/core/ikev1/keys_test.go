@@ -34,7 +34,8 @@ func TestKeyFormulas(t *testing.T) {
 		bits int
 	}{{suite.SHA1, sha1.New, 128}, {suite.SHA1, sha1.New, 256}, {suite.SHA512, sha512.New, 256}} {
 		p := policy.ISAKMP{Cipher: suite.AESCBC, KeyBits: tt.bits, Hash: tt.hash}
-		k := derivePSK(p, crypt.NewSecret(psk), crypt.NewSecret(bytes.Clone(g)), ni, nr, ci, cr)
+		k := keys{skeyid: skeyidPSK(p, crypt.NewSecret(psk), ni, nr)}
+		k.derive(p, crypt.NewSecret(bytes.Clone(g)), ci, cr)
 		skeyid := mac(tt.h, psk, ni, nr)
 		d := mac(tt.h, skeyid, g, ci[:], cr[:], []byte{0})
 		a := mac(tt.h, skeyid, d, g, ci[:], cr[:], []byte{1})
@@ -44,7 +45,7 @@ func TestKeyFormulas(t *testing.T) {
 			e = append(k1, mac(tt.h, e, k1)...)
 		}
 		for name, pair := range map[string][2][]byte{
-			"SKEYID": {k.skeyid.Bytes(), skeyid}, "SKEYID_d": {k.d.Bytes(), d}, "SKEYID_a": {k.a.Bytes(), a},
+			"SKEYID": {k.skeyid.Bytes(), skeyid}, "SKEYID of signatures": {skeyidSignature(p, crypt.NewSecret(bytes.Clone(g)), ni, nr).Bytes(), mac(tt.h, []byte("nonce i.nonce r."), g)}, "SKEYID_d": {k.d.Bytes(), d}, "SKEYID_a": {k.a.Bytes(), a},
 			"the cipher's key": {k.cipher.Bytes(), e[:tt.bits/8]},
 			"HASH_I":           {authHash(p, k.skeyid, []byte("xi"), []byte("xr"), ci, cr, []byte("SA"), []byte("ID")), mac(tt.h, skeyid, []byte("xixr"), ci[:], cr[:], []byte("SAID"))},
 			"KEYMAT":           {keymat(p, k.d, crypt.Secret{}, 3, 0x01020304, ni, nr, 20), mac(tt.h, d, []byte{3, 1, 2, 3, 4}, ni, nr)[:20]},

@@ -32,7 +32,7 @@ func (s *SA) natPayloads() []isakmp.Payload {
 // first is about us, the others are about the peer.
 func (s *SA) detectNAT(c *Context, m *message) error {
 	natd := m.all(isakmp.PayloadNATD)
-	if !s.main.natt || len(natd) == 0 {
+	if !s.phase1.natt || len(natd) == 0 {
 		return nil
 	}
 	if len(natd) < 2 || len(natd) > 16 {
@@ -50,7 +50,7 @@ func (s *SA) detectNAT(c *Context, m *message) error {
 }
 
 func (s *SA) emitNAT(c *Context) {
-	if s.main.natt {
+	if s.phase1.natt {
 		s.emit(c, s.NAT)
 	}
 }

@@ -112,28 +112,86 @@ func readPolicy(t isakmp.Transform) (policy.ISAKMP, error) {
 	return setKeyBits(p, bits)
 }
 
-// respChoose takes the offers of MM1 and chooses.
-func (s *SA) respChoose(c *Context, m *message, body []byte) error {
+// prepareOffers finds the peer's pre-shared key and the policies that may be
+// offered.
+func (s *SA) prepareOffers(c *Context) *Refusal {
+	x := s.phase1
+	x.offers = s.provable(c)
+	x.offers = x.offers[:min(len(x.offers), maxOffers)]
+	if len(x.offers) == 0 {
+		return s.nothingProvable(c)
+	}
+	return nil
+}
+
+// provable lists the policies that may be negotiated with this peer: usable
+// ones, with a method that we can prove and check.
+func (s *SA) provable(c *Context) []policy.ISAKMP {
+	var out []policy.ISAKMP
+	looked, found := false, false
+	for _, p := range c.Settings.Usable() {
+		switch {
+		case p.Auth == suite.PSK:
+			if !looked {
+				looked, found = true, s.findKey(c)
+			}
+			if found {
+				out = append(out, p)
+			}
+		case p.Auth.Signature() && s.canSign(c, p.Auth):
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// findKey looks the peer's pre-shared key up.
+func (s *SA) findKey(c *Context) bool {
+	key, found := c.Settings.KeyFor(s.Remote.Addr())
+	s.emit(c, event.KeyLookup{Found: found, Origin: key.Origin})
+	s.phase1.key = key
+	return found
+}
+
+// nothingProvable tells why no policy is left.
+func (s *SA) nothingProvable(c *Context) *Refusal {
+	own := c.Settings.Usable()
+	switch {
+	case len(own) == 0 && len(c.Settings.Policies) > 0:
+		return &Refusal{Code: event.LegacyOnly, Notify: isakmp.NotifyNoProposalChosen, Reason: "no ISAKMP policy that may be offered"}
+	case len(own) == 0:
+		return &Refusal{Code: event.NoPolicy, Notify: isakmp.NotifyNoProposalChosen, Reason: "no ISAKMP policy that may be offered"}
+	}
+	return s.cannotProve(own[0].Auth)
+}
+
+// cannotProve is the refusal of a method that we lack the key or the certificate for.
+func (s *SA) cannotProve(a suite.Auth) *Refusal {
+	if a.Signature() {
+		return &Refusal{Code: event.NoCertificate, Notify: isakmp.NotifyNoProposalChosen, Reason: "no certificate and key for " + a.String()}
+	}
+	return &Refusal{Code: event.NoKey, Notify: isakmp.NotifyNoProposalChosen, Reason: "no pre-shared key for " + s.Remote.Addr().String()}
+}
+
+// respChoose takes the offers of the first message and chooses.
+func (s *SA) respChoose(c *Context, body []byte) error {
 	sa, err := isakmp.ParseSA(body)
 	if err != nil {
 		return err
 	}
 	proposals, transforms, offers := readOffers(sa)
-	own := c.Settings.Usable()
-	x := s.main
+	own := s.provable(c)
+	x := s.phase1
 	x.offers = offers
-	key, found := c.Settings.KeyFor(s.Remote.Addr())
-	s.emit(c, event.KeyLookup{Found: found, Origin: key.Origin})
-	if !found {
-		return &Refusal{Code: event.NoKey, Notify: isakmp.NotifyNoProposalChosen, Reason: "no pre-shared key for " + s.Remote.Addr().String()}
+	if len(own) == 0 && len(c.Settings.Usable()) > 0 {
+		return s.nothingProvable(c)
 	}
-	x.key = key
 	i, j, ok := policy.ChooseISAKMP(offers, own, func(i, j int, mismatch string) {
 		s.emit(c, event.PolicyCheck{Transform: i + 1, Offer: offers[i], Against: own[j], Mismatch: mismatch})
 	})
 	if !ok {
 		s.emit(c, event.PolicyRefused{Offers: offers})
-		return &Refusal{Code: noPolicyCode(c, offers), Notify: isakmp.NotifyNoProposalChosen, Reason: "no ISAKMP policy in common", Offers: offers}
+		return s.noneChosen(c, offers)
 	}
 	s.Policy = own[j]
 	s.Policy.Lifetime = policy.Shorter(own[j].Lifetime, offers[i].Lifetime)
@@ -143,13 +201,18 @@ func (s *SA) respChoose(c *Context, m *message, body []byte) error {
 	return nil
 }
 
-// noPolicyCode tells whether the compliance shield is what stands between.
-func noPolicyCode(c *Context, offers []policy.ISAKMP) event.Code {
-	_, _, ok := policy.ChooseISAKMP(offers, c.Settings.Policies, func(int, int, string) {})
-	if ok {
-		return event.LegacyOnly
+// noneChosen tells why no offer was taken: what stands between may be a key, a
+// certificate or the compliance shield.
+func (s *SA) noneChosen(c *Context, offers []policy.ISAKMP) *Refusal {
+	r := &Refusal{Code: event.NoPolicy, Notify: isakmp.NotifyNoProposalChosen, Reason: "no ISAKMP policy in common", Offers: offers}
+	silent := func(int, int, string) {}
+	if _, j, ok := policy.ChooseISAKMP(offers, c.Settings.Usable(), silent); ok {
+		lacks := s.cannotProve(c.Settings.Usable()[j].Auth)
+		r.Code, r.Reason = lacks.Code, lacks.Reason
+	} else if _, _, ok := policy.ChooseISAKMP(offers, c.Settings.Policies, silent); ok {
+		r.Code = event.LegacyOnly
 	}
-	return event.NoPolicy
+	return r
 }
 
 // readOffers flattens the proposals of MM1, in order, skipping what is not ISAKMP.
@@ -169,23 +232,23 @@ func readOffers(sa isakmp.SA) (ps []isakmp.Proposal, ts []isakmp.Transform, offe
 	return ps, ts, offers
 }
 
-// chosenPolicy reads MM2's SA payload: one proposal with one transform, which
+// chosenPolicy reads the SA payload of the responder's answer, called name: one proposal with one transform, which
 // must be one that we offered (RFC 2409 section 5: the responder must not modify it).
-func chosenPolicy(body []byte, offered []policy.ISAKMP) (policy.ISAKMP, error) {
+func chosenPolicy(name string, body []byte, offered []policy.ISAKMP) (policy.ISAKMP, error) {
 	sa, err := isakmp.ParseSA(body)
 	if err != nil {
 		return policy.ISAKMP{}, err
 	}
 	if len(sa.Proposals) != 1 || len(sa.Proposals[0].Transforms) != 1 {
-		return policy.ISAKMP{}, malformed("MM2 does not choose exactly one transform")
+		return policy.ISAKMP{}, malformed("%s does not choose exactly one transform", name)
 	}
 	t := sa.Proposals[0].Transforms[0]
 	if sa.Proposals[0].Protocol != isakmp.ProtocolISAKMP || t.ID != isakmp.KeyIKE {
-		return policy.ISAKMP{}, malformed("MM2 chooses %s, transform %d, which was not offered", isakmp.ProtocolName(sa.Proposals[0].Protocol), t.ID)
+		return policy.ISAKMP{}, malformed("%s chooses %s, transform %d, which was not offered", name, isakmp.ProtocolName(sa.Proposals[0].Protocol), t.ID)
 	}
 	got, err := readPolicy(t)
 	if err != nil {
-		return policy.ISAKMP{}, malformed("MM2: %v", err)
+		return policy.ISAKMP{}, malformed("%s: %v", name, err)
 	}
 	for _, o := range offered {
 		if o.Mismatch(got) == "" {
@@ -193,7 +256,7 @@ func chosenPolicy(body []byte, offered []policy.ISAKMP) (policy.ISAKMP, error) {
 			return o, nil
 		}
 	}
-	return policy.ISAKMP{}, malformed("MM2 chooses a policy that was not offered: %s", got)
+	return policy.ISAKMP{}, malformed("%s chooses a policy that was not offered: %s", name, got)
 }
 
 // vendorIDs says what we can do beyond the RFCs of IKE: NAT traversal (RFC
@@ -210,7 +273,7 @@ func (s *SA) learnVendors(m *message) {
 	for _, v := range m.all(isakmp.PayloadVendorID) {
 		switch isakmp.VendorOf(v) {
 		case isakmp.VendorNATT:
-			s.main.natt = true
+			s.phase1.natt = true
 		case isakmp.VendorDPD:
 			s.PeerDPD = true
 		}

@@ -41,7 +41,7 @@ type SA struct {
 	state     string // IOS's name
 	step      string // IOS's name of the machine's state: IKE_I_MM1
 	started   time.Time
-	main      *mainMode
+	phase1    *phase1State
 	keys      keys
 	quick     map[uint32]*quickMode
 	used      map[uint32]struct{} // message IDs that an authentic message has used
@@ -72,7 +72,7 @@ func (s *SA) Started() time.Time { return s.started }
 
 // Reached reports whether the peer has shown that our messages reach it: it has
 // named our cookie (RFC 2408 2.5.3). Before, MM1 may come from anybody.
-func (s *SA) Reached() bool { return s.main == nil || s.main.took != "MM1" }
+func (s *SA) Reached() bool { return s.phase1 == nil || s.phase1.took != "MM1" }
 
 // Dead reports whether the SA is over.
 func (s *SA) Dead() bool { return s.dead }
@@ -153,8 +153,8 @@ func (s *SA) Handle(c *Context, h isakmp.Header, d door.Datagram) {
 	m.sealed = h.Flags&isakmp.FlagEncryption != 0
 	var err error
 	switch h.Exchange {
-	case isakmp.ExchangeMain:
-		err = s.handleMain(c, m)
+	case isakmp.ExchangeMain, isakmp.ExchangeAggressive:
+		err = s.handlePhase1(c, m)
 	case isakmp.ExchangeQuick:
 		err = s.handleQuick(c, m)
 	case isakmp.ExchangeInformational:
@@ -193,8 +193,8 @@ func (s *SA) Deadline() time.Time {
 	}
 	sooner(s.Expires)
 	sooner(s.keepalive)
-	if s.main != nil {
-		sooner(s.main.flight.next)
+	if s.phase1 != nil {
+		sooner(s.phase1.flight.next)
 		if s.Expires.IsZero() {
 			sooner(s.started.Add(negotiationTime))
 		}
@@ -211,8 +211,8 @@ func (s *SA) Tick(c *Context) {
 	if s.dead {
 		return
 	}
-	if s.main != nil {
-		s.tickMain(c)
+	if s.phase1 != nil {
+		s.tickPhase1(c)
 	}
 	if s.dead {
 		return
@@ -246,8 +246,8 @@ func (s *SA) end(c *Context, failed *event.Failed) {
 	}
 	clear(s.quick)
 	s.keys.wipe()
-	if s.main != nil {
-		s.main.private.Wipe()
+	if s.phase1 != nil {
+		s.phase1.private.Wipe()
 	}
 	c.done(Dead{SA: s, Failed: failed, Expired: !s.Expires.IsZero() && !c.Now.Before(s.Expires)})
 }
