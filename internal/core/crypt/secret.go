@@ -69,3 +69,22 @@ func (p Private) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // MarshalJSON keeps encoding/json from printing the key.
 func (p Private) MarshalJSON() ([]byte, error) { return []byte(`"` + p.String() + `"`), nil }
+
+func (s Signer) String() string {
+	if s.key == nil {
+		return "Signer(none)"
+	}
+	return "Signer(" + s.Auth().String() + ")"
+}
+
+// GoString keeps %#v from printing the key.
+func (s Signer) GoString() string { return s.String() }
+
+// Format keeps every verb of fmt from printing the key.
+func (s Signer) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
+
+// LogValue keeps log/slog from printing the key.
+func (s Signer) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON keeps encoding/json from printing the key.
+func (s Signer) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
