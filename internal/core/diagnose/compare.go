@@ -8,6 +8,7 @@ import (
 	"culvert/internal/core/event"
 	"culvert/internal/core/origin"
 	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
 )
 
 // difference is one attribute in which a policy and an offer differ, and the
@@ -27,7 +28,7 @@ func differences(own, offer policy.ISAKMP) []difference {
 	if own.Hash != offer.Hash {
 		out = append(out, difference{"hash", "hash " + offer.Hash.Row().IKE, own.HashOrigin})
 	}
-	if own.Auth != offer.Auth {
+	if own.Auth.String() != offer.Auth.String() {
 		out = append(out, difference{"authentication", "authentication " + offer.Auth.String(), own.AuthOrigin})
 	}
 	if own.Group != offer.Group {
@@ -58,18 +59,31 @@ func closestSet(offers []event.Proposal, sets []policy.TransformSet) (o event.Pr
 			continue
 		}
 		for _, y := range sets {
-			n := 0
-			for _, differs := range []bool{x.Set.Cipher != y.Cipher, x.Set.KeyBits != y.KeyBits, x.Set.Integ != y.Integ, x.Set.Mode != y.Mode} {
-				if differs {
-					n++
-				}
-			}
+			n := distance(x.Set, y)
 			if n < best {
 				o, t, best, found = x, y, n, true
 			}
 		}
 	}
 	return o, t, found
+}
+
+// distance counts the things in which two transform sets differ; another
+// protocol weighs most.
+func distance(a, b policy.TransformSet) int {
+	n := 0
+	for _, d := range []struct {
+		differs bool
+		weight  int
+	}{
+		{(a.AH == suite.NoHash) != (b.AH == suite.NoHash), 4}, {(a.Cipher == suite.NoCipher) != (b.Cipher == suite.NoCipher), 4},
+		{a.AH != b.AH, 1}, {a.Cipher != b.Cipher, 1}, {a.KeyBits != b.KeyBits, 1}, {a.Integ != b.Integ, 1}, {a.Mode != b.Mode, 1}, {a.ESN != b.ESN, 1},
+	} {
+		if d.differs {
+			n += d.weight
+		}
+	}
+	return n
 }
 
 // offered lists policies for a sentence: "(aes 256, sha256, pre-share, group 14)".
@@ -100,7 +114,11 @@ func offeredSets(offers []event.Proposal) string {
 			w = append(w, o.Unknown)
 			continue
 		}
-		w = append(w, o.Set.Words()+" ("+o.Encap+")")
+		how := o.Encap
+		if o.Set.ESN {
+			how += ", esn"
+		}
+		w = append(w, o.Set.Words()+" ("+how+")")
 	}
 	return strings.Join(w, "; ")
 }
@@ -125,4 +143,24 @@ func policyLines(p policy.ISAKMP) []string {
 
 func setLine(t policy.TransformSet) string {
 	return fmt.Sprintf("crypto ipsec transform-set %s %s", t.Name, t.ConfigWords())
+}
+
+// setLines write a transform set with what stands under it.
+func setLines(t policy.TransformSet) []string {
+	out := []string{setLine(t)}
+	if t.Mode == suite.Transport {
+		out = append(out, " mode transport")
+	}
+	if t.ESN {
+		out = append(out, " esn")
+	}
+	return out
+}
+
+// setWord is a set for a sentence: "esp-256-aes esp-sha256-hmac, esn".
+func setWord(t policy.TransformSet) string {
+	if t.ESN {
+		return t.Words() + ", esn"
+	}
+	return t.Words()
 }

@@ -26,9 +26,39 @@ func (c *explainer) ipsec() []wanted {
 		u.Proto, u.SrcPort, u.DstPort = flow.UDP, port, port
 		return u
 	}
-	esp := t
-	esp.Proto = flow.ESP
-	return []wanted{{"UDP 500", "eq isakmp", udp(500)}, {"UDP 4500", "eq non500-isakmp", udp(4500)}, {"ESP", "", esp}}
+	out := []wanted{{"UDP 500", "eq isakmp", udp(500)}, {"UDP 4500", "eq non500-isakmp", udp(4500)}}
+	for _, proto := range c.carriers() {
+		x := t
+		x.Proto = proto
+		out = append(out, wanted{carrierName(proto), "", x})
+	}
+	return out
+}
+
+// carriers are the IP protocols that the entry's transform sets travel in: in
+// a bundle AH is the outer one (RFC 2401 section 4.5).
+func (c *explainer) carriers() []uint8 {
+	var out []uint8
+	for _, t := range c.entry.Sets {
+		proto := flow.ESP
+		if t.AH != suite.NoHash {
+			proto = flow.AH
+		}
+		if !slices.Contains(out, proto) {
+			out = append(out, proto)
+		}
+	}
+	if len(out) == 0 {
+		return []uint8{flow.ESP}
+	}
+	return out
+}
+
+func carrierName(proto uint8) string {
+	if proto == flow.AH {
+		return "AH"
+	}
+	return "ESP"
 }
 
 // configured judges what the configuration alone tells. It blames a step only
@@ -44,6 +74,10 @@ func (c *explainer) configured() {
 
 func (c *explainer) mapStep() {
 	e := c.entry
+	if e.Dynamic {
+		c.set(5, OK, "%s %d on %s, dynamic: for any peer that asks", e.Map, e.Seq, e.Interface)
+		return
+	}
 	if len(e.Peers) == 0 {
 		c.blame(5, true, "no peer", fmt.Sprintf("crypto map %s %d names no peer.", e.Map, e.Seq), c.add(e.Origin, "set peer A.B.C.D"))
 		return
@@ -53,6 +87,10 @@ func (c *explainer) mapStep() {
 
 func (c *explainer) aclStep() {
 	e := c.entry
+	if e.ACL == nil {
+		c.set(4, NotReached, "no access list: the peer chooses the traffic")
+		return
+	}
 	n := len(e.Flows())
 	if n == 0 {
 		c.blame(4, true, "no usable permit line", fmt.Sprintf("Access list %s has no permit line that can be negotiated, so nothing is ever protected.", e.ACL.Name),
@@ -77,7 +115,7 @@ func (c *explainer) setStep() {
 		ways = append(ways, c.shieldOff())
 	}
 	c.blame(3, true, "no transform set that may be offered",
-		fmt.Sprintf("None of the transform sets of crypto map %s %d may be offered (%s): they use legacy algorithms, which the compliance shield keeps from being negotiated, or a mode that is not built.", e.Map, e.Seq, setWords(e.Sets)),
+		fmt.Sprintf("None of the transform sets of crypto map %s %d may be offered (%s): they use legacy algorithms, which the compliance shield keeps from being negotiated, or transforms that are not spoken here.", e.Map, e.Seq, setWords(e.Sets)),
 		ways...)
 }
 
@@ -95,21 +133,24 @@ func (c *explainer) policyStep() {
 		c.noUsablePolicy()
 		return
 	}
-	if _, ok := c.Settings.KeyFor(c.report.Peer); !ok {
+	signs := slices.IndexFunc(usable, func(p policy.ISAKMP) bool { return p.Auth.Signature() })
+	shared := slices.IndexFunc(usable, func(p policy.ISAKMP) bool { return !p.Auth.Signature() })
+	switch {
+	case shared >= 0 && c.hasKey():
+		c.set(2, NotReached, "%s to offer, a key for %s", policies(len(usable)), c.peerWords())
+	case slices.ContainsFunc(usable, func(p policy.ISAKMP) bool { return c.canSign(p.Auth) }):
+		c.set(2, NotReached, "%s to offer, a certificate%s", policies(len(usable)), c.ourCertificate())
+	case shared < 0:
+		c.noCertificateHere(usable[signs])
+	case !c.entry.Dynamic:
 		c.noKeyHere()
-		return
+	default:
+		c.set(2, NotReached, "%s to offer", policies(len(usable)))
 	}
-	c.set(2, NotReached, "%s to offer, a key for %s", policies(len(usable)), c.report.Peer)
-}
-
-func (c *explainer) noKeyHere() {
-	c.report.Both = true
-	c.blame(2, true, "no key for the peer", fmt.Sprintf("There is no pre-shared key for the peer %s.", c.report.Peer),
-		choice{{Side: c.side(), Write: []string{"crypto isakmp key KEY address " + c.report.Peer.String()}, Add: true}})
 }
 
 // noUsablePolicy tells why no ISAKMP policy may be offered: there is none, or
-// none authenticates with pre-share, or all are legacy.
+// they authenticate with what is not spoken, or all are legacy.
 func (c *explainer) noUsablePolicy() {
 	own := c.Settings.Policies
 	const said = "There is no ISAKMP policy that may be offered: "
@@ -125,8 +166,12 @@ func (c *explainer) noUsablePolicy() {
 			fix = c.add(p.Origin, line)
 		}
 		c.report.Both = true
+		why := "which is not spoken here"
+		if p.AuthOrigin.IsZero() {
+			why = "which is the default when nothing is written"
+		}
 		c.blame(2, true, "no ISAKMP policy with pre-share",
-			fmt.Sprintf(said+"policy %d (%s) authenticates with %s, which is the default when nothing is written.", p.Priority, p.Origin, p.Auth), fix)
+			fmt.Sprintf(said+"policy %d (%s) authenticates with %s, %s.", p.Priority, p.Origin, p.Auth, why), fix)
 		return
 	}
 	p := own[0]
@@ -183,12 +228,12 @@ func (c *explainer) interfaceStep() {
 		}
 	}
 	if len(names) == 0 {
-		c.set(1, OK, "access list %s lets UDP 500, UDP 4500 and ESP of the peer in", e.In.Name)
+		c.set(1, OK, "access list %s lets UDP 500, UDP 4500 and %s of the peer in", e.In.Name, c.carrierNames())
 		return
 	}
 	// ESP and UDP 4500 are alternatives: behind a NAT one, without it the other.
 	if len(names) == 1 && names[0] == "UDP 4500" && !c.behindNAT() {
-		c.set(1, OK, "access list %s lets UDP 500 and ESP of the peer in, but not UDP 4500 (needed behind a NAT)", e.In.Name)
+		c.set(1, OK, "access list %s lets UDP 500 and %s of the peer in, but not UDP 4500 (needed behind a NAT)", e.In.Name, c.carrierNames())
 		return
 	}
 	at, before := c.listPlace()
@@ -203,6 +248,14 @@ func (c *explainer) interfaceStep() {
 		fmt.Sprintf("Access list %s, inbound on %s, drops %s from %s, so the peer's packets never arrive.",
 			e.In.Name, e.Interface, strings.Join(names, " and "), c.report.Peer),
 		fix)
+}
+
+func (c *explainer) carrierNames() string {
+	var w []string
+	for _, p := range c.carriers() {
+		w = append(w, carrierName(p))
+	}
+	return strings.Join(w, " and ")
 }
 
 // listPlace is the line of the interface ACL to write beside: before the first

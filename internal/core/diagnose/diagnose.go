@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/origin"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/status"
@@ -102,6 +103,15 @@ type Evidence struct {
 	Up map[policy.FlowID]bool
 	// Failures are the last failure of each peer and flow.
 	Failures []event.Event
+	// Flows are those that peers asked of dynamic crypto map entries.
+	Flows map[policy.FlowID]DynamicFlow
+}
+
+// DynamicFlow is a flow that a peer asked of a dynamic crypto map entry.
+type DynamicFlow struct {
+	Peer      netip.Addr
+	Entry     int // sequence number of the dynamic entry
+	Selectors flow.Selectors
 }
 
 // Explain makes a report for every crypto map entry, in their order, and for
@@ -109,7 +119,12 @@ type Evidence struct {
 func Explain(e Evidence) []Report {
 	var out []Report
 	for i := range e.Settings.Entries {
-		out = append(out, e.entry(&e.Settings.Entries[i]))
+		entry := &e.Settings.Entries[i]
+		if entry.Dynamic {
+			out = append(out, e.dynamic(entry)...)
+			continue
+		}
+		out = append(out, e.entry(entry))
 	}
 	out = append(out, e.unapplied()...)
 	for _, f := range e.Failures {
@@ -121,6 +136,43 @@ func Explain(e Evidence) []Report {
 		out = append(out, e.nothing())
 	}
 	return out
+}
+
+// dynamic explains an entry made from a dynamic crypto map: once for each peer
+// that came by it, or once in general.
+func (e Evidence) dynamic(entry *policy.Entry) []Report {
+	var peers []netip.Addr
+	came := func(local, peer netip.AddrPort) {
+		p := peer.Addr()
+		if local.Addr() == entry.Local && !slices.Contains(peers, p) && !e.static(entry.Local, p) {
+			peers = append(peers, p)
+		}
+	}
+	for _, s := range e.ISAKMP {
+		if !s.Deleted {
+			came(s.Local, s.Remote)
+		}
+	}
+	for _, f := range e.Failures {
+		if w, ok := f.What.(event.Failed); ok && w.Code != event.NoEntry && w.Code != event.Cleared {
+			came(f.Local, f.Peer)
+		}
+	}
+	if len(peers) == 0 {
+		return []Report{e.entry(entry)}
+	}
+	out := make([]Report, 0, len(peers))
+	for _, p := range peers {
+		one := *entry
+		one.Peers = []netip.Addr{p}
+		out = append(out, e.entry(&one))
+	}
+	return out
+}
+
+// static reports whether an entry names the peer.
+func (e Evidence) static(local, peer netip.Addr) bool {
+	return slices.ContainsFunc(e.Settings.Entries, func(x policy.Entry) bool { return x.Local == local && slices.Contains(x.Peers, peer) })
 }
 
 // entry explains one crypto map entry.
@@ -243,8 +295,17 @@ func (c *explainer) side() string {
 	return c.Settings.Hostname
 }
 
-// flows splits the entry's flows into those with SAs and those without.
+// flows splits the entry's flows into those with SAs and those without. Those
+// of a dynamic entry are what its peers asked for, so all of them have SAs.
 func (c *explainer) flows() (up, down []policy.Flow) {
+	if c.entry.Dynamic {
+		for id := range c.Up {
+			if f, ok := c.Flows[id]; ok && c.Up[id] && f.Peer == c.report.Peer && f.Entry == c.entry.Seq && id.Map == c.entry.Map {
+				up = append(up, policy.Flow{ID: id, Selectors: f.Selectors, Entry: c.entry})
+			}
+		}
+		return up, nil
+	}
 	for _, f := range c.entry.Flows() {
 		if c.Up[f.ID] {
 			up = append(up, f)
@@ -276,9 +337,14 @@ func (c *explainer) up(up []policy.Flow) {
 	c.report.Culprit, c.report.Certain, c.report.Both, c.report.Fixes = 0, true, false, nil
 	c.phase1OK()
 	c.set(3, OK, "a transform set is in common")
-	c.set(4, OK, "access list %s: %s up", c.entry.ACL.Name, count(len(up), "flow"))
 	c.set(5, OK, "%s %d on %s", c.entry.Map, c.entry.Seq, c.entry.Interface)
-	c.report.Sentence = fmt.Sprintf("The tunnel to %s is up: %s of access list %s protected.", c.report.Peer, count(len(up), "flow"), c.entry.ACL.Name)
+	if c.entry.ACL == nil {
+		c.set(4, OK, "%s that the peer asked for up", count(len(up), "flow"))
+		c.report.Sentence = fmt.Sprintf("The tunnel to %s is up: %s that it asked for protected.", c.report.Peer, count(len(up), "flow"))
+	} else {
+		c.set(4, OK, "access list %s: %s up", c.entry.ACL.Name, count(len(up), "flow"))
+		c.report.Sentence = fmt.Sprintf("The tunnel to %s is up: %s of access list %s protected.", c.report.Peer, count(len(up), "flow"), c.entry.ACL.Name)
+	}
 	if c.dataBlocked() {
 		c.interfaceStep() // agreed, and yet nothing comes in
 		c.report.Status, c.report.Both = "down", true
@@ -290,9 +356,9 @@ func (c *explainer) up(up []policy.Flow) {
 }
 
 // dataBlocked reports whether the interface ACL drops what carries the data:
-// ESP, or UDP 4500 behind a NAT.
+// ESP or AH, or UDP 4500 behind a NAT.
 func (c *explainer) dataBlocked() bool {
-	carrier := "ESP"
+	carrier := carrierName(c.carriers()[0])
 	if c.behindNAT() {
 		carrier = "UDP 4500"
 	}
@@ -343,6 +409,14 @@ func (c *explainer) idle(down []policy.Flow) {
 	if s := c.sa(); s != nil {
 		c.set(1, OK, "IKE of the peer comes in")
 		c.phase1OK()
+	}
+	if c.entry.Dynamic || c.entry.ResponderOnly {
+		who := "the peer"
+		if c.report.Peer.IsValid() {
+			who = c.report.Peer.String()
+		}
+		c.report.Sentence = fmt.Sprintf("Nothing is wrong so far: crypto map %s %d waits for %s to begin.", c.entry.Map, c.entry.Seq, who)
+		return
 	}
 	if len(down) == 0 {
 		return
