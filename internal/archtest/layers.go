@@ -61,6 +61,11 @@ func layerRules() []Rule {
 			Do:    "put what both need into a package of core beside them",
 			Check: strangers,
 		},
+		{
+			Name:  "a gateway starts no process",
+			Do:    "use the netlink and socket packages; commands belong to the lab and the tools, so that nothing from the wire ever reaches one (CVE-2023-28771)",
+			Check: noProcess,
+		},
 	}
 }
 
@@ -99,6 +104,21 @@ func placed(t Tree) (bad []string) {
 	for dir, files := range t.dirs(false) {
 		if _, ok := layerOf(dir); !ok {
 			bad = append(bad, t.at(files[0].AST.Name, "no part of the architecture holds %s", dir))
+		}
+	}
+	return bad
+}
+
+// noProcess leaves the command of the lab alone, which starts a shell in a namespace.
+func noProcess(t Tree) (bad []string) {
+	for _, f := range t.Files {
+		if f.Test || insideAny(f.Dir(), "internal/lab", "internal/tools") || f.Path == "cmd/culvert/lab.go" {
+			continue
+		}
+		for _, s := range f.AST.Imports {
+			if imported(s) == "os/exec" {
+				bad = append(bad, t.at(s, "%s imports os/exec", f.Dir()))
+			}
 		}
 	}
 	return bad

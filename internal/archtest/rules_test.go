@@ -65,6 +65,9 @@ var breaches = []breach{
 	{"core and conf own no clock", "internal/core/flow/a_test.go", "package flow; import \"time\"\nfunc f() { time.Sleep(1) }", "uses time.Sleep"},
 	{"core and conf start no goroutine", "internal/core/flow/a.go", "package flow\nfunc f() {\n\tgo f()\n}", "a.go:3: starts"},
 
+	{"a gateway starts no process", "internal/gateway/a.go", "package gateway\nimport \"os/exec\"", "a.go:2: internal/gateway imports os/exec"},
+	{"a gateway starts no process", "cmd/culvert/a.go", "package main\nimport \"os/exec\"", "imports os/exec"},
+
 	{"leaf package names are unique", "internal/edge/show/a.go", "package show", "internal/face/show"},
 	{"a package is named as its directory", "internal/core/flow/a.go", "package flows", "package flows in"},
 	{"a package is named as its directory", "internal/core/flow/a_test.go", "package flowtest_test", "package flowtest_test in"},

@@ -187,6 +187,8 @@ func TestLost(t *testing.T) {
 }
 
 // A line is a line, whatever an error says; and a log that is full stops nothing.
+//
+// Threat: log injection.
 func TestLogLines(t *testing.T) {
 	var b bytes.Buffer
 	j := newJournal(&b)

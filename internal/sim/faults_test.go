@@ -141,6 +141,8 @@ func faults() []fault {
 
 // Each fault ends in the words that explain needs, at the side that can know,
 // and leaves nothing behind.
+//
+// Threat: garbage after decryption.
 func TestFaults(t *testing.T) {
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {

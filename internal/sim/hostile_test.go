@@ -72,6 +72,8 @@ func forgeries(m []byte, visit func(name string, forged []byte)) {
 // nothing proves anything (a nonce, a public value, a vendor ID) cannot be told
 // from a true one: see package ikev1; there the exchange fails and the next one
 // comes up.
+//
+// Threat: garbage after decryption.
 func TestForgedCopies(t *testing.T) {
 	for _, begins := range []int{0, 1} {
 		for n := range 9 {
@@ -173,6 +175,8 @@ func survives(t *testing.T, n int, forged []byte) {
 
 // Replays of every message, later and again and again, change nothing, and are
 // answered a bounded number of times.
+//
+// Threat: duplicates and replays of every message.
 func TestReplays(t *testing.T) {
 	a, b := sites(pfs(19))
 	x, r1, r2 := world(t, 5, a, b)
@@ -210,6 +214,8 @@ func TestReplays(t *testing.T) {
 
 // Nothing that a gateway sent makes it do anything when it comes back to it from
 // the peer's address.
+//
+// Threat: own message reflected back.
 func TestReflections(t *testing.T) {
 	a, b := sites(pfs(19))
 	x, r1, r2 := world(t, 5, a, b)
@@ -316,6 +322,8 @@ func TestUnprotectedInformationals(t *testing.T) {
 }
 
 // The same while main mode runs: hints, which end nothing.
+//
+// Threat: spoofed error notification.
 func TestHintsEndNothing(t *testing.T) {
 	for n := range 6 {
 		t.Run(fmt.Sprint("before the answer to MM", n+1), func(t *testing.T) {
@@ -471,6 +479,8 @@ func offerFrom(cookie uint64) []byte {
 // cookies, from one source, from many, from strangers. Memory is bounded, each
 // request brings at most one answer and never a retransmission, and a peer still
 // comes up, even the one whose address the flood pretends to have.
+//
+// Threat: Cisco sr-20060726.
 func TestFloodOfFirstMessages(t *testing.T) {
 	addr := func(i int) netip.Addr {
 		return netip.AddrFrom4([4]byte{198, 51, byte(101 + i>>8), byte(i)})
@@ -542,6 +552,8 @@ func TestSameFirstMessageAgain(t *testing.T) {
 }
 
 // A message with the cookies of an SA, from another address, is nobody's.
+//
+// Threat: NAT mapping change.
 func TestAnotherAddressWithOurCookies(t *testing.T) {
 	a, b := sites()
 	x, r1, r2 := world(t, 5, a, b)

@@ -27,6 +27,8 @@ func short(isakmp, ipsec time.Duration) option {
 // For a simulated day a packet goes each way every second, while the IPsec SAs
 // are renewed over ISAKMP SAs that end themselves: make before break, so no
 // packet finds the tunnel closed, and the old pairs go away.
+//
+// Threat: simultaneous rekeys.
 func TestRenewalLosesNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name          string

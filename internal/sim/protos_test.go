@@ -140,6 +140,8 @@ func firstPackets(visit func([]byte)) []anomalies {
 // packets, from the peer's own address. None is answered with more than one
 // message, none leaves anything for good, and in the middle of it and afterwards
 // the honest peer is served.
+//
+// Threat: CVE-2013-2052.
 func TestMalformedFirstPackets(t *testing.T) {
 	a, b := sites()
 	x, r1, r2 := world(t, 11, a, b)

@@ -121,6 +121,8 @@ func hashNobodyKnows(t *testing.T, n uint16) {
 // nothing stands, random where random is asked for; never what memory held
 // before. Two runs from different seeds differ in cookies, nonces and public
 // values, two from the same seed in nothing.
+//
+// Threat: uninitialised octets.
 func TestNothingUninitialisedIsSent(t *testing.T) {
 	talk := func(seed uint64) []wire {
 		a, b := sites(func(s *policy.Settings) {})

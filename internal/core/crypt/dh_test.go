@@ -339,6 +339,9 @@ func hostile25519(t *testing.T) (list []hostile) {
 	return list
 }
 
+// Threat: CVE-2015-3240.
+// Threat: RFC 6989.
+// Threat: CVE-2023-41913.
 func TestHostilePublicValues(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g suite.Group) {
 		p := newPrivate(t, g, rand.NewChaCha8([32]byte{5}))
@@ -385,6 +388,8 @@ func TestEndsOfTheRange(t *testing.T) {
 // A shared secret that begins with zeros keeps them: dropping them is the
 // classic reason why one negotiation in 256 fails. The peer's value is made so
 // that a small number comes out.
+//
+// Threat: leading zeros.
 func TestSharedSecretKeepsLeadingZeros(t *testing.T) {
 	eachGroup(t, func(t *testing.T, g suite.Group) {
 		if g.Row().Kind == "Curve25519" {

@@ -98,6 +98,8 @@ func TestHeadroomAndTailroomAreEnough(t *testing.T) {
 
 // Every flipped bit, in SPI, sequence number, IV, ciphertext and ICV, and every
 // length but the right one is refused, and no panic on the way.
+//
+// Threat: BindView 2002.
 func TestTamperedPacketsAreRefused(t *testing.T) {
 	each(t, func(t *testing.T, _ policy.TransformSet, s *Sealer, o *Opener) {
 		packet := seal(t, s, []byte("the quick brown fox jumps over the lazy dog"), NextIPv4)
@@ -200,6 +202,8 @@ func TestSequenceNumbersEnd(t *testing.T) {
 // RFC 4106 section 3.1: the IV MUST never repeat under one key. RFC 3602
 // section 3: "chosen at random", so no counter may be seen in it, and another
 // SA's IV key gives other IVs.
+//
+// Threat: IV reuse.
 func TestIVs(t *testing.T) {
 	each(t, func(t *testing.T, set policy.TransformSet, s *Sealer, _ *Opener) {
 		if set.Cipher == suite.NullCipher {
@@ -237,6 +241,7 @@ func TestIVs(t *testing.T) {
 	})
 }
 
+// Threat: Paterson-Yau.
 func TestSetsThatAreRefused(t *testing.T) {
 	ivKey := crypt.NewSecret(make([]byte, IVKeyLen))
 	gcm := policy.TransformSet{Cipher: suite.AESGCM, KeyBits: 128}

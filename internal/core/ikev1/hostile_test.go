@@ -222,6 +222,8 @@ func badPublic(t *testing.T, g suite.Group, which, name string) {
 
 // RFC 2409 section 5: "the length of nonce payload MUST be between 8 and 256
 // bytes inclusive".
+//
+// Threat: nonce of the wrong length.
 func TestNonceLengths(t *testing.T) {
 	for n, good := range map[int]bool{0: false, 7: false, 8: true, 16: true, 256: true, 257: false} {
 		a, b := mm1(t)
@@ -494,6 +496,8 @@ func TestResponderHearsRefusal(t *testing.T) {
 }
 
 // QM1 again, also when the exchange is long forgotten, makes no second pair.
+//
+// Threat: duplicates and replays of every message.
 func TestQM1Replay(t *testing.T) {
 	a, b := phase1(t)
 	a.start()

@@ -20,6 +20,8 @@ func misnamed(t *testing.T, natt bool) (a, b *end) {
 
 // RFC 2409 5.4: with pre-shared keys main mode knows the peer by its address; an
 // initiator with another one in its ID is refused and reads why.
+//
+// Threat: Ninet 2019.
 func TestInitiatorWithAnotherAddress(t *testing.T) {
 	a, b := misnamed(t, false)
 	was := a.sa.Local

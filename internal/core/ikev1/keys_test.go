@@ -84,6 +84,8 @@ func TestKeysAreWiped(t *testing.T) {
 
 // HASH_I and HASH_R prove the key: a message that decrypts well, with a hash that
 // is wrong by a bit, does not authenticate, and the right one after it does.
+//
+// Threat: AUTH over RESERVED bits.
 func TestAuthHashesAreVerified(t *testing.T) {
 	for _, which := range []string{"MM5", "MM6"} {
 		for _, spoil := range []func([]byte) []byte{

@@ -94,6 +94,8 @@ func TestPayloadTypesThatAreNotOfIKEv1(t *testing.T) {
 }
 
 // "20 000-octet vendor IDs, 1000 payloads: cap, ignore, no quadratic work."
+//
+// Threat: a thousand payloads.
 func TestTooManyOrTooLargePayloads(t *testing.T) {
 	_, b := AppendPayloads(nil, slices.Repeat([]Payload{{PayloadVendorID, []byte{1, 2, 3}}}, MaxPayloads))
 	if p, _, err := ParsePayloads(PayloadVendorID, b); err != nil || len(p) != MaxPayloads {
@@ -189,6 +191,8 @@ func TestRepeatedProposalsAreKeptUpToTheBounds(t *testing.T) {
 // "Attribute both TV and TLV, duplicated key length, key length 0 / 7 / 65535,
 // missing key length: proposal not chosen; other proposals still considered":
 // the codec keeps them all.
+//
+// Threat: key length twice.
 func TestOddKeyLengthsAreKeptForTheChooser(t *testing.T) {
 	odd := []Attribute{
 		BasicAttribute(Phase1KeyLength, 0), BasicAttribute(Phase1KeyLength, 7), BasicAttribute(Phase1KeyLength, 65535),
@@ -309,6 +313,8 @@ func TestIdentitiesWeSend(t *testing.T) {
 	}
 }
 
+// Threat: hostile names.
+// Threat: CVE-2013-2052.
 func TestHostileNamesAreEscaped(t *testing.T) {
 	for _, c := range []struct{ name, want string }{
 		{"r1\x00.example", `r1\x00.example`},
@@ -367,6 +373,7 @@ func TestNotificationsThatDoNotFit(t *testing.T) {
 	}
 }
 
+// Threat: CVE-2004-0218.
 func TestDeletesThatDoNotFit(t *testing.T) {
 	for _, c := range []struct {
 		name, body string
@@ -393,6 +400,8 @@ func TestDeletesThatDoNotFit(t *testing.T) {
 }
 
 // "Nonce shorter than 8/16 or longer than 256 octets: reject."
+//
+// Threat: nonce of the wrong length.
 func TestNonceOfTheWrongLength(t *testing.T) {
 	for _, n := range []int{0, 7, 257, 60000} {
 		want(t, CheckNonce(make([]byte, n)), ErrPayloadMalformed)

@@ -42,6 +42,8 @@ func TestSizes(t *testing.T) {
 
 // What is left of the window, or a duplicate within it, is rejected: the edges
 // of every size, RFC 4303 3.4.3.
+//
+// Threat: replayed.
 func TestEdges(t *testing.T) {
 	for _, size := range []uint64{64, 128, 256, 512, 1024} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

@@ -178,6 +178,7 @@ func TestANewPolicyKeepsWhatDidNotChange(t *testing.T) {
 	}
 }
 
+// Threat: flipped bit.
 func TestReceive(t *testing.T) {
 	d := newDB(twoSites())
 	install(t, d, childOf(1), true, true)

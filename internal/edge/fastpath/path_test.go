@@ -274,6 +274,8 @@ func TestNothingLeavesInClear(t *testing.T) {
 }
 
 // RFC 4303 3.4.3 and RFC 4301 5.2, packet by packet.
+//
+// Threat: BindView 2002.
 func TestHostilePackets(t *testing.T) {
 	a, b := twoSites(t)
 	ca, cb := pairOf(gcm, 1, false)
@@ -368,6 +370,8 @@ func crafted(t *testing.T, c sadb.Child) func(payload []byte, next uint8) []byte
 // RFC 4301 5.2 step 5: "If an IPsec system receives an inbound packet on an SA
 // and the packet's header fields are not consistent with the selectors for the
 // SA, it MUST discard the packet. This is an auditable event."
+//
+// Threat: inner packet outside the selectors.
 func TestInnerPacketIsChecked(t *testing.T) {
 	a, b := twoSites(t)
 	ca, cb := pairOf(gcm, 1, false)
@@ -450,6 +454,8 @@ func TestPort4500(t *testing.T) {
 }
 
 // Only an authentic packet, and only the newest, says that the peer moved.
+//
+// Threat: NAT mapping change.
 func TestPeerMoves(t *testing.T) {
 	a, b := twoSites(t)
 	ca, cb := pairOf(gcm, 1, true)

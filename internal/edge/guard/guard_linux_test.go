@@ -124,6 +124,8 @@ func TestOurOwnPacketsPass(t *testing.T) {
 // Step 4: "Inbound, the same ACL mirrored says what should have arrived
 // protected: a packet that matches but came unprotected is discarded." It is
 // counted and recorded, and the interface list is not asked about it.
+//
+// Threat: FreeS/WAN 1.98.
 func TestCleartextFromOutsideIsDroppedCountedAndRecorded(t *testing.T) {
 	s := build(t)
 	s.connect()

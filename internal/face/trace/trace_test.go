@@ -322,6 +322,7 @@ func TestSyslog(t *testing.T) {
 	}
 }
 
+// Threat: log injection.
 func TestSafe(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"r1.example.org", "r1.example.org"},
@@ -377,6 +378,8 @@ func anyEvent() *rapid.Generator[event.Event] {
 
 // Whatever a peer writes: no line is wider than asked for, no control
 // character leaves, every line of the ladder keeps its lifelines.
+//
+// Threat: hostile names.
 func TestHostileWordsStayInTheirPlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		events := rapid.SliceOfN(anyEvent(), 0, 12).Draw(t, "events")

@@ -13,6 +13,8 @@ import (
 // What matches the mirrored crypto ACL and comes in clear is dropped, counted
 // and logged in IOS's words, whether an access list is applied or not, and
 // whether the tunnel is up or not.
+//
+// Threat: FreeS/WAN 1.98.
 func TestClearPacketThatShouldBeProtected(t *testing.T) {
 	for _, filter := range []string{"", letIn(lab.R1)} {
 		t.Run(map[bool]string{true: "no access list", false: "access list 101"}[filter == ""], func(t *testing.T) {
