@@ -35,7 +35,7 @@ func site(local, peer netip.Addr, from, to netip.Prefix, options ...option) *pol
 		},
 		Keys: []policy.Key{{Peers: netip.PrefixFrom(peer, 32), Secret: crypt.NewSecret([]byte("correct horse"))}},
 		Entries: []policy.Entry{{
-			Map: "CMAP", Seq: 10, Interface: "GigabitEthernet0/1", Local: local, Peers: []netip.Addr{peer}, ACL: list,
+			Map: "CMAP", Seq: 10, Interface: "GigabitEthernet0/1", Local: local, Peers: []netip.Addr{peer}, ACL: list, ReplayWindow: 64,
 			Lifetime: policy.Lifetime{Time: time.Hour, Kilobytes: 4608000},
 			Sets: []policy.TransformSet{
 				{Name: "STRONG", Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256},

@@ -122,7 +122,7 @@ func (x *index) local(m *CryptoMap, f *Interface) netip.Addr {
 // entry is an entry as the engine uses it; false when it is not complete.
 func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr) (policy.Entry, bool) {
 	out := policy.Entry{
-		Map: m.Name, Seq: e.Seq, Interface: f.Name, Local: local, PFS: e.PFS, Lifetime: x.c.DefaultLifetime, ACL: x.lists[e.ACL],
+		Map: m.Name, Seq: e.Seq, Interface: f.Name, Local: local, PFS: e.PFS, Lifetime: x.c.DefaultLifetime, ACL: x.lists[e.ACL], ReplayWindow: x.c.ReplayWindow,
 		In: x.lists[f.AccessGroupIn], InOrigin: f.AccessGroupInOrigin,
 		Profile: x.profile(e.Profile), ProfileOrigin: e.ProfileOrigin,
 		InterfaceOrigin: f.Origin, Origin: e.Origin, SetOrigin: e.SetOrigin, PFSOrigin: e.PFSOrigin, ACLOrigin: e.ACLOrigin,

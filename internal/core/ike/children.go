@@ -2,6 +2,7 @@ package ike
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"culvert/internal/core/event"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/ikev1"
+	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 )
@@ -106,6 +108,15 @@ func narrowed(s flow.Selectors, t flow.Tuple) flow.Selectors {
 		s.RemotePorts = flow.Ports{Lo: t.DstPort, Hi: t.DstPort}
 	}
 	return s
+}
+
+// admit finds the flow that a peer may have for the selectors it asks for.
+func (e *Engine) admit(sa *ikev1.SA, selects flow.Selectors) (policy.Flow, error) {
+	f, found := e.settings.FlowFor(sa.Local.Addr(), sa.Remote.Addr(), selects)
+	if !found {
+		return f, errors.New("no line of a crypto ACL permits " + selects.String())
+	}
+	return f, nil
 }
 
 // want asks for a pair of SAs, over an ISAKMP SA that is up or a new one.
@@ -352,6 +363,7 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 	e.deadlines.set(k.deadline, time.Time{})
 	delete(e.children, k.ID)
 	delete(e.spis, k.In.SPI)
+	delete(e.spis, k.In.AHSPI)
 	for _, sa := range k.peer.sas {
 		sa.Drop(c, k.ID)
 	}
@@ -360,11 +372,11 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 	k.peer.children = slices.DeleteFunc(k.peer.children, func(o *child) bool { return o == k })
 	c.Out = append(c.Out, door.Remove{Child: k.ID}, door.Emit{Event: event.Event{
 		At: c.Now, Local: k.Local, Peer: k.Remote, What: event.Deleted{
-			Protocol: "ESP", SPI: k.In.SPI, Reason: reason, ByPeer: !tell, Last: len(state.children) == 0,
+			Protocol: protocolOf(k.Child), SPI: k.In.Name(), Reason: reason, ByPeer: !tell, Last: len(state.children) == 0,
 		},
 	}})
 	if sa := k.peer.carrier(c.Now); tell && sa != nil {
-		sa.DeleteChild(c, k.In.SPI)
+		sa.DeleteChild(c, k.In)
 		e.after(c, sa)
 	}
 	e.peers.leave(k.peer)
@@ -372,9 +384,6 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 
 // childFailed gives the flow up, unless the peer was the one who asked.
 func (e *Engine) childFailed(c *ikev1.Context, o ikev1.ChildFailed) {
-	if o.SPI != 0 {
-		delete(e.spis, o.SPI)
-	}
 	if k := e.children[o.Child]; k != nil {
 		e.remove(c, k, o.Failed.Reason, true)
 	}
@@ -383,10 +392,23 @@ func (e *Engine) childFailed(c *ikev1.Context, o ikev1.ChildFailed) {
 	}
 }
 
-// peerDeleted removes the pairs we would send with under these SPIs.
+// protocolOf is a pair's protocol in one word; a bundle goes by ESP.
+func protocolOf(k *sadb.Child) string {
+	if k.In.SPI == 0 {
+		return "AH"
+	}
+	return "ESP"
+}
+
+// peerDeleted removes the pairs we would send with under these SPIs, a bundle
+// whole when one of its SAs is gone.
 func (e *Engine) peerDeleted(c *ikev1.Context, o ikev1.PeerDeleted) {
 	for _, k := range slices.Clone(e.peerOf(o.SA).children) {
-		if slices.Contains(o.SPIs, k.Out.SPI) {
+		out := k.Out.SPI
+		if o.Protocol == isakmp.ProtocolAH {
+			out = k.Out.AHSPI
+		}
+		if out != 0 && slices.Contains(o.SPIs, out) {
 			e.remove(c, k, "the peer deleted it", false)
 		}
 	}

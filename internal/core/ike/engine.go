@@ -113,6 +113,8 @@ func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
 	return &ikev1.Context{
 		Now: now, Random: e.random, Settings: e.settings, Out: out,
 		NewSPI:   e.newSPI,
+		FreeSPI:  func(spi uint32) { delete(e.spis, spi) },
+		Admit:    e.admit,
 		NewChild: func() sadb.ChildID { e.lastChild++; return e.lastChild },
 		NewJob:   func(s *ikev1.SA) uint64 { e.lastJob++; e.jobs[e.lastJob] = s; return e.lastJob },
 		Others:   e.others,

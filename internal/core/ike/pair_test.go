@@ -36,7 +36,7 @@ func settings(local, peer netip.Addr, from, to netip.Prefix) *policy.Settings {
 	return &policy.Settings{
 		Policies: []policy.ISAKMP{{Priority: 10, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA256, Auth: suite.PSK, Group: 19, Lifetime: time.Hour}},
 		Keys:     []policy.Key{{Peers: netip.PrefixFrom(peer, 32), Secret: crypt.NewSecret([]byte("correct horse"))}},
-		Entries: []policy.Entry{{Map: "CMAP", Seq: 10, Local: local, Peers: []netip.Addr{peer}, ACL: list, PFS: 19, Lifetime: policy.Lifetime{Time: 10 * time.Minute},
+		Entries: []policy.Entry{{Map: "CMAP", Seq: 10, Local: local, Peers: []netip.Addr{peer}, ACL: list, ReplayWindow: 64, PFS: 19, Lifetime: policy.Lifetime{Time: 10 * time.Minute},
 			Sets: []policy.TransformSet{{Name: "SET", Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256}}}},
 		ReplayWindow: 64,
 	}

@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -26,7 +27,9 @@ type end struct {
 	now      time.Time
 	random   *rand.ChaCha8
 	names    uint64
+	base     uint32 // of SPIs
 	sent     []door.Send
+	freed    []uint32 // SPIs that were given back
 	events   []event.What
 	outcomes []Outcome
 }
@@ -43,25 +46,35 @@ func settingsOf(local, peer netip.Addr, from, to netip.Prefix) *policy.Settings 
 	return &policy.Settings{
 		Policies: []policy.ISAKMP{{Priority: 10, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA256, Auth: suite.PSK, Group: 19, Lifetime: time.Hour}},
 		Keys:     []policy.Key{{Peers: netip.PrefixFrom(peer, 32), Secret: crypt.NewSecret([]byte("correct horse"))}},
-		Entries: []policy.Entry{{Map: "CMAP", Seq: 10, Local: local, Peers: []netip.Addr{peer}, ACL: list, Lifetime: policy.Lifetime{Time: time.Hour},
+		Entries: []policy.Entry{{Map: "CMAP", Seq: 10, Local: local, Peers: []netip.Addr{peer}, ACL: list, ReplayWindow: 64, Lifetime: policy.Lifetime{Time: time.Hour},
 			Sets: []policy.TransformSet{{Name: "SET", Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256}}}},
 		ReplayWindow: 64,
 	}
 }
 
 func newEnd(t *testing.T, name string, seed byte, s *policy.Settings) *end {
-	return &end{t: t, name: name, settings: s, random: rand.NewChaCha8([32]byte{seed}), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	return &end{t: t, name: name, settings: s, base: uint32(seed) << 12, random: rand.NewChaCha8([32]byte{seed}), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 }
 
 // context is a step of this end; done takes what came out of it.
 func (e *end) context() *Context {
 	return &Context{
 		Now: e.now, Random: e.random, Settings: e.settings,
-		NewSPI:   func() uint32 { e.names++; return 0x1000 + uint32(e.names) },
+		NewSPI:   func() uint32 { e.names++; return e.base + uint32(e.names) },
+		FreeSPI:  func(spi uint32) { e.freed = append(e.freed, spi) },
+		Admit:    e.admit,
 		NewChild: func() sadb.ChildID { e.names++; return sadb.ChildID(e.names) },
 		NewJob:   func(*SA) uint64 { e.names++; return e.names },
 		Others:   func(*SA) bool { return false },
 	}
+}
+
+func (e *end) admit(sa *SA, selects flow.Selectors) (policy.Flow, error) {
+	f, ok := e.settings.FlowFor(sa.Local.Addr(), sa.Remote.Addr(), selects)
+	if !ok {
+		return f, errors.New("no line permits " + selects.String())
+	}
+	return f, nil
 }
 
 func (e *end) step(do func(*Context)) {

@@ -52,6 +52,7 @@ import (
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -63,8 +64,12 @@ type Context struct {
 	Random   io.Reader // never fails, as crypto/rand.Reader never does
 	Settings *policy.Settings
 	NewSPI   func() uint32       // an inbound SPI that is not in use
+	FreeSPI  func(uint32)        // one that was drawn and is not needed
 	NewChild func() sadb.ChildID // a fresh name
-	NewJob   func(*SA) uint64    // a fresh name for arithmetic of this SA
+	// Admit finds the flow that the peer of an SA may have for the selectors it
+	// asks for. The error tells why it may not; a Refusal says what the peer hears.
+	Admit  func(*SA, flow.Selectors) (policy.Flow, error)
+	NewJob func(*SA) uint64 // a fresh name for arithmetic of this SA
 	// Others reports whether the engine holds another ISAKMP SA or an IPsec
 	// SA with this SA's peer; without one, INITIAL-CONTACT is sent.
 	Others func(*SA) bool
@@ -96,17 +101,17 @@ type ChildFailed struct {
 	SA     *SA
 	Flow   policy.FlowID
 	Child  sadb.ChildID
-	SPI    uint32 // our inbound SPI, free again; 0 when none was drawn
 	Rekey  sadb.ChildID
 	Role   event.Role
 	Failed event.Failed
 }
 
-// PeerDeleted: the peer no longer has the IPsec SAs with these SPIs, which are
-// the ones we send with.
+// PeerDeleted: the peer no longer has the IPsec SAs of a protocol (AH or ESP, RFC
+// 2407 4.4.1) with these SPIs, which are the ones we send with.
 type PeerDeleted struct {
-	SA   *SA
-	SPIs []uint32
+	SA       *SA
+	Protocol uint8
+	SPIs     []uint32
 }
 
 // InitialContact: the peer has started anew; what we had with it before is void.

@@ -12,6 +12,7 @@ import (
 	"culvert/internal/core/event"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
 )
 
 // Informational exchange, RFC 2409 5.7:
@@ -234,14 +235,14 @@ func (s *SA) takeDelete(c *Context, body []byte) {
 				return
 			}
 		}
-	case isakmp.ProtocolESP:
+	case isakmp.ProtocolESP, isakmp.ProtocolAH:
 		var spis []uint32
 		for _, spi := range d.SPIs {
 			if len(spi) == 4 {
 				spis = append(spis, binary.BigEndian.Uint32(spi))
 			}
 		}
-		c.done(PeerDeleted{SA: s, SPIs: spis})
+		c.done(PeerDeleted{SA: s, Protocol: d.Protocol, SPIs: spis})
 	}
 }
 
@@ -275,13 +276,21 @@ func (s *SA) Abandon(c *Context, reason string) {
 	s.end(c, nil)
 }
 
-// DeleteChild tells the peer that the IPsec SA with this inbound SPI is gone.
-func (s *SA) DeleteChild(c *Context, spi uint32) {
+// DeleteChild tells the peer that the IPsec SAs with these inbound SPIs are gone,
+// with a message for each protocol: some peers read one delete in a message.
+func (s *SA) DeleteChild(c *Context, in sadb.Keys) {
 	if !s.Up() {
 		return
 	}
-	d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPIs: [][]byte{be32(spi)}}
-	s.inform(c, &flight{}, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+	for _, x := range []struct {
+		protocol uint8
+		spi      uint32
+	}{{isakmp.ProtocolESP, in.SPI}, {isakmp.ProtocolAH, in.AHSPI}} {
+		if x.spi != 0 {
+			d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: x.protocol, SPIs: [][]byte{be32(x.spi)}}
+			s.inform(c, &flight{}, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
+		}
+	}
 }
 
 // lifetimeData are the attributes of a RESPONDER-LIFETIME notification.

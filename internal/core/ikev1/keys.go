@@ -97,11 +97,11 @@ func keymat(p policy.ISAKMP, d, shared crypt.Secret, protocol uint8, spi uint32,
 func encrKeyOctets(t policy.TransformSet) int { return t.KeyBits/8 + t.Cipher.Row().Salt }
 
 // integKeyOctets is the length of an HMAC's key: the hash's size (RFC 4868 2.1.1).
-func integKeyOctets(t policy.TransformSet) int {
-	if t.Integ == suite.NoHash {
+func integKeyOctets(h suite.Hash) int {
+	if h == suite.NoHash {
 		return 0
 	}
-	return t.Integ.Row().Size
+	return h.Row().Size
 }
 
 func (k *keys) wipe() {

@@ -85,11 +85,11 @@ func (s *SA) moveTo(m *message) {
 	}
 }
 
-// initFits and respFits say which encapsulation an SA may have. The initiator
-// demands what it offered. The responder takes the initiator's word, which is
-// authentic, while the NAT-D payloads of MM3 and MM4 are not: who spoils them on
-// the path must not set the two ends at odds for a day. UDP fits only where the
-// initiator has moved to port 4500 (RFC 3947 section 4).
+// initFits and respFits say which encapsulation an SA may have. The initiator demands what it
+// offered. The responder takes the initiator's word, which is authentic, while the
+// NAT-D payloads of MM3 and MM4 are not: who spoils them on the path must not set
+// the two ends at odds for a day. UDP fits only where the initiator has moved to
+// port 4500 (RFC 3947 section 4). AH is never in UDP.
 func (s *SA) initFits(mode suite.Mode, encap string) bool {
 	return encap == wordsOf(encapsulation(mode, s.Encap()))
 }
@@ -99,3 +99,7 @@ func (s *SA) respFits(mode suite.Mode, encap string) bool {
 }
 
 func (s *SA) floated() bool { return s.Local.Port() == portNATT }
+
+// draftNATT reports whether NAT traversal was agreed as one of the drafts before
+// RFC 3947 has it, with its numbers. The drafts are not offered.
+func (s *SA) draftNATT() bool { return false }

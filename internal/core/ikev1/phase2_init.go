@@ -1,7 +1,7 @@
 package ikev1
 
 import (
-	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"culvert/internal/core/crypt"
@@ -18,13 +18,15 @@ import (
 func (s *SA) StartQuick(c *Context, f policy.Flow, selects flow.Selectors, rekey sadb.ChildID) {
 	q := &quickMode{
 		id: s.freshID(c), role: event.Initiator, flow: f, selects: selects, rekey: rekey, pfs: f.Entry.PFS,
-		sets: c.Settings.UsableSets(f.Entry), ni: c.octets(nonceOctets), spi: c.NewSPI(), ends: c.Now.Add(negotiationTime),
+		ni: c.octets(nonceOctets), ends: c.Now.Add(negotiationTime),
 	}
 	q.child = &sadb.Child{ID: c.NewChild()}
-	if len(q.sets) == 0 {
-		s.failQuick(c, q, event.Failed{Code: event.LegacyOnly, Reason: "no transform set that may be offered"})
+	var why event.Failed
+	if q.sets, why = s.setsFor(c, f.Entry, selects); len(q.sets) == 0 {
+		s.failQuick(c, q, why)
 		return
 	}
+	q.spis = drawSPIs(c, q.sets...)
 	if s.full() {
 		s.failQuick(c, q, event.Failed{Code: event.Expired, Reason: "too many quick modes at once"})
 		return
@@ -38,10 +40,41 @@ func (s *SA) StartQuick(c *Context, f policy.Flow, selects flow.Selectors, rekey
 	s.quickKeys(c, q, func(c *Context) { s.sendQM1(c, q) })
 }
 
+// setsFor are the transform sets that can be asked for, each in the mode it
+// will have. Transport mode is for traffic between the two ends of the tunnel;
+// for other traffic a set falls back to tunnel mode, unless it forbids that. AH
+// covers the addresses, so it cannot pass a NAT. Without any, why says so.
+func (s *SA) setsFor(c *Context, e *policy.Entry, selects flow.Selectors) (sets []policy.TransformSet, why event.Failed) {
+	why = event.Failed{Code: event.LegacyOnly, Reason: "no transform set that may be offered"}
+	for _, t := range c.Settings.UsableSets(e) {
+		if t.AH != suite.NoHash && s.Encap() {
+			why = event.Failed{Code: event.NoTransformSet, Reason: ahBehindNAT(t)}
+			continue
+		}
+		if t.Mode == suite.Transport && !s.between(selects) {
+			if t.Require {
+				why = event.Failed{Code: event.ModeMismatch, Reason: fmt.Sprintf(
+					"transform set %s requires transport mode, and %s is not traffic between the tunnel's own two ends", t.Name, selects)}
+				continue
+			}
+			t.Mode = suite.Tunnel
+		}
+		sets = append(sets, t)
+	}
+	return sets, why
+}
+
+func ahBehindNAT(t policy.TransformSet) string {
+	return fmt.Sprintf("transform set %s has AH, which cannot pass the NAT between us and the peer", t.Name)
+}
+
 // sendQM1 sends HDR*, HASH(1), SA, Ni [, KE], IDci, IDcr.
 func (s *SA) sendQM1(c *Context, q *quickMode) {
-	sa := offerSets(q.sets, q.pfs, q.flow.Entry.Lifetime, s.Encap(), q.spi)
+	sa := offerSets(q.sets, q.pfs, q.flow.Entry.Lifetime, numbers{s.Encap(), s.draftNATT()}, q.spis)
 	p := s.quickBody(q, sa, q.ni, proxies(q.selects))
+	if s.Encap() && slices.ContainsFunc(q.sets, func(t policy.TransformSet) bool { return t.Mode == suite.Transport }) {
+		p = append(p, s.natOA(s.Local.Addr(), s.Remote.Addr())...)
+	}
 	q.awaits, q.sent = "QM2", c.Now
 	q.flight.arm(c.Now)
 	s.move(c, "IKE_QM_I_QM1", "QM_IDLE")
@@ -81,7 +114,8 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 // refuseQM2 tells the peer that its answer makes no SA: it has its half of the
 // pair installed, and would wait for QM3.
 func (s *SA) refuseQM2(c *Context, q *quickMode) {
-	n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPI: be32(q.spi), Type: isakmp.NotifyPayloadMalformed}
+	n := isakmp.Notification{DOI: isakmp.DOIIPsec, Type: isakmp.NotifyPayloadMalformed}
+	n.Protocol, n.SPI = q.spis.name()
 	s.informIn(c, &q.flight, n)
 }
 
@@ -115,7 +149,9 @@ func (s *SA) readQM2(c *Context, m *message, q *quickMode) (ke []byte, err error
 		return nil, malformed("QM2 chooses %d transforms, expected one", len(offers))
 	}
 	o := offers[0]
-	i := slices.IndexFunc(q.sets, func(t policy.TransformSet) bool { return o.mismatch(c, t, q.pfs, s.initFits) == "" && o.Group == q.pfs })
+	i := slices.IndexFunc(q.sets, func(t policy.TransformSet) bool {
+		return t.Mode == o.Set.Mode && o.mismatch(c, t, q.pfs, s.initFits) == "" && o.Group == q.pfs
+	})
 	if i < 0 {
 		return nil, malformed("QM2 chooses what was not offered: %s %s %s", o.Set, o.Group, o.Unknown)
 	}
@@ -123,8 +159,9 @@ func (s *SA) readQM2(c *Context, m *message, q *quickMode) (ke []byte, err error
 		return nil, err
 	}
 	q.child.Set, q.child.Encap = q.sets[i], s.Encap()
+	q.spis = q.spis.keep(c, q.child.Set)
 	q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(o.Lifetime)
-	q.child.Out.SPI = binary.BigEndian.Uint32(o.proposal.SPI)
+	q.child.Out.SPI, q.child.Out.AHSPI = o.spi(isakmp.ProtocolESP), o.spi(isakmp.ProtocolAH)
 	s.takeResponderLifetime(m, q)
 	return s.readKE(m, q.pfs)
 }
@@ -144,19 +181,6 @@ func sameProxies(m *message, q *quickMode) error {
 		return &Refusal{Code: event.NoProxy, Reason: "the peer answered with other proxy identities: " + got.Mirror().String()}
 	}
 	return nil
-}
-
-// wireSelectors is what proxy identities can say of selectors.
-func wireSelectors(s flow.Selectors) flow.Selectors {
-	s.LocalPorts, s.RemotePorts = onePortOf(s.LocalPorts), onePortOf(s.RemotePorts)
-	return s
-}
-
-func onePortOf(p flow.Ports) flow.Ports {
-	if p.IsAny() {
-		return flow.AnyPort
-	}
-	return flow.Ports{Lo: p.Lo, Hi: p.Lo}
 }
 
 // takeResponderLifetime applies RESPONDER-LIFETIME in QM2: the message's hash covers it.

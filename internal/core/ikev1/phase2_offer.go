@@ -1,32 +1,111 @@
 package ikev1
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
-	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"culvert/internal/core/event"
-	"culvert/internal/core/flow"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/suite"
 )
 
+// maxCombinations bounds how many combinations of an SA payload's transforms are
+// looked at: two proposals of a bundle with many transforms each have more.
+const maxCombinations = 512
+
+// spis are our inbound SPIs of one SA pair, drawn before it is known which of
+// the protocols will be used; 0 for one that is not asked for.
+type spis struct{ esp, ah uint32 }
+
+// of is the SPI of a protocol.
+func (p spis) of(protocol uint8) uint32 {
+	if protocol == isakmp.ProtocolAH {
+		return p.ah
+	}
+	return p.esp
+}
+
+// all lists those that were drawn.
+func (p spis) all() []uint32 {
+	var out []uint32
+	for _, spi := range []uint32{p.esp, p.ah} {
+		if spi != 0 {
+			out = append(out, spi)
+		}
+	}
+	return out
+}
+
+// has reports whether a notification's SPI is one of them.
+func (p spis) has(spi []byte) bool {
+	return slices.ContainsFunc(p.all(), func(own uint32) bool { return bytes.Equal(spi, be32(own)) })
+}
+
+// name is the protocol and the SPI that a notification about the pair names.
+func (p spis) name() (protocol uint8, spi []byte) {
+	if p.esp == 0 {
+		return isakmp.ProtocolAH, be32(p.ah)
+	}
+	return isakmp.ProtocolESP, be32(p.esp)
+}
+
+// keep gives back what the chosen set does not need.
+func (p spis) keep(c *Context, t policy.TransformSet) spis {
+	if t.Cipher == suite.NoCipher && p.esp != 0 {
+		c.FreeSPI(p.esp)
+		p.esp = 0
+	}
+	if t.AH == suite.NoHash && p.ah != 0 {
+		c.FreeSPI(p.ah)
+		p.ah = 0
+	}
+	return p
+}
+
+// drawSPIs draws an inbound SPI for each protocol that one of the sets needs.
+func drawSPIs(c *Context, sets ...policy.TransformSet) (p spis) {
+	for _, t := range sets {
+		if t.Cipher != suite.NoCipher && p.esp == 0 {
+			p.esp = c.NewSPI()
+		}
+		if t.AH != suite.NoHash && p.ah == 0 {
+			p.ah = c.NewSPI()
+		}
+	}
+	return p
+}
+
 // offerSets is the SA payload of QM1: one proposal for each transform set, in
-// order, all with our inbound SPI.
-func offerSets(sets []policy.TransformSet, group suite.Group, life policy.Lifetime, encap bool, spi uint32) isakmp.SA {
+// order, all with our inbound SPIs. AH and ESP of one set are two proposals with
+// one number (RFC 2408 4.2).
+func offerSets(sets []policy.TransformSet, group suite.Group, life policy.Lifetime, n numbers, spi spis) isakmp.SA {
 	ps := make([]isakmp.Proposal, 0, len(sets))
 	for i, t := range sets {
-		ps = append(ps, isakmp.Proposal{Number: uint8(i + 1), Protocol: isakmp.ProtocolESP, SPI: be32(spi), Transforms: []isakmp.Transform{
-			{Number: 1, ID: t.Cipher.Row().IPsec, Attributes: setAttributes(t, group, life, encap)},
-		}})
+		add := func(protocol, id uint8, attrs []isakmp.Attribute) {
+			ps = append(ps, isakmp.Proposal{Number: uint8(i + 1), Protocol: protocol, SPI: be32(spi.of(protocol)), Transforms: []isakmp.Transform{
+				{Number: 1, ID: id, Attributes: attrs},
+			}})
+		}
+		if t.AH != suite.NoHash {
+			ah := policy.TransformSet{Integ: t.AH, Mode: t.Mode, ESN: t.ESN}
+			add(isakmp.ProtocolAH, t.AH.Row().AHID, setAttributes(ah, group, life, n))
+		}
+		if t.Cipher != suite.NoCipher {
+			add(isakmp.ProtocolESP, t.Cipher.Row().IPsec, setAttributes(t, group, life, n))
+		}
 	}
 	return isakmp.NewSA(ps...)
 }
 
-// setAttributes are the attributes of RFC 2407 4.5.
-func setAttributes(t policy.TransformSet, group suite.Group, life policy.Lifetime, encap bool) []isakmp.Attribute {
-	a := []isakmp.Attribute{isakmp.BasicAttribute(isakmp.Phase2Encapsulation, encapsulation(t.Mode, encap))}
+// setAttributes are the attributes of RFC 2407 4.5, and of RFC 4304 for
+// extended sequence numbers.
+func setAttributes(t policy.TransformSet, group suite.Group, life policy.Lifetime, n numbers) []isakmp.Attribute {
+	a := []isakmp.Attribute{isakmp.BasicAttribute(isakmp.Phase2Encapsulation, n.of(t.Mode))}
 	if life.Time > 0 {
 		a = append(a, isakmp.BasicAttribute(isakmp.Phase2LifeType, isakmp.LifeSeconds),
 			lifeDuration(isakmp.Phase2LifeDuration, uint64(life.Time.Seconds())))
@@ -44,62 +123,97 @@ func setAttributes(t policy.TransformSet, group suite.Group, life policy.Lifetim
 	if group != suite.NoGroup {
 		a = append(a, isakmp.BasicAttribute(isakmp.Phase2Group, uint16(group)))
 	}
+	if t.ESN {
+		a = append(a, isakmp.BasicAttribute(isakmp.Phase2ESN, extended))
+	}
 	return a
 }
 
-// encapsulation is the number of the mode on the wire, RFC 2407 4.5 and RFC 3947 5.1.
-func encapsulation(m suite.Mode, encap bool) uint16 {
+// extended is the only value of Phase2ESN: 64-bit sequence numbers (RFC 4304).
+const extended = 1
+
+// numbers says which numbers the encapsulation modes have on the wire: in UDP
+// or not, and those of RFC 3947 or of the drafts before it.
+type numbers struct{ udp, draft bool }
+
+// of is the number of a mode, RFC 2407 4.5 and RFC 3947 5.1.
+func (n numbers) of(m suite.Mode) uint16 {
 	switch {
-	case m == suite.Tunnel && encap:
-		return isakmp.EncapUDPTunnel
-	case m == suite.Tunnel:
+	case !n.udp && m == suite.Transport:
+		return isakmp.EncapTransport
+	case !n.udp:
 		return isakmp.EncapTunnel
-	case encap:
+	case n.draft && m == suite.Transport:
+		return isakmp.EncapUDPTransportDraft
+	case n.draft:
+		return isakmp.EncapUDPTunnelDraft
+	case m == suite.Transport:
 		return isakmp.EncapUDPTransport
 	}
-	return isakmp.EncapTransport
+	return isakmp.EncapUDPTunnel
 }
 
+// encapsulation is the number of the mode on the wire as RFC 3947 has it.
+func encapsulation(m suite.Mode, encap bool) uint16 { return numbers{udp: encap}.of(m) }
+
+// encapWords reads such a number; the drafts' mean the same as the RFC's.
 func encapWords(n uint64) (suite.Mode, string) {
 	switch uint16(n) {
 	case isakmp.EncapTunnel:
 		return suite.Tunnel, "tunnel"
 	case isakmp.EncapTransport:
 		return suite.Transport, "transport"
-	case isakmp.EncapUDPTunnel:
+	case isakmp.EncapUDPTunnel, isakmp.EncapUDPTunnelDraft:
 		return suite.Tunnel, "udp tunnel"
-	case isakmp.EncapUDPTransport:
+	case isakmp.EncapUDPTransport, isakmp.EncapUDPTransportDraft:
 		return suite.Transport, "udp transport"
 	}
 	return suite.Tunnel, fmt.Sprintf("encapsulation(%d)", n)
 }
 
-// offer is one phase 2 transform as it can be chosen.
-type offer struct {
-	event.Proposal
+// part is one protocol of an offer: a proposal and one of its transforms.
+type part struct {
 	proposal  isakmp.Proposal
 	transform isakmp.Transform
 }
 
-// readSets flattens the proposals of a phase 2 SA payload, in order. Several
-// proposals with the same number belong together (RFC 2407 4.2): a bundle,
-// which is not built, so they become one offer that matches nothing.
+// offer is one phase 2 offer as it can be chosen: one protocol, or AH and ESP
+// together.
+type offer struct {
+	event.Proposal
+	parts []part // in the order they came
+}
+
+// spi is the peer's inbound SPI of a protocol; 0 when the offer lacks it.
+func (o *offer) spi(protocol uint8) uint32 {
+	for _, p := range o.parts {
+		if p.proposal.Protocol == protocol && len(p.proposal.SPI) == 4 {
+			return binary.BigEndian.Uint32(p.proposal.SPI)
+		}
+	}
+	return 0
+}
+
+// readSets flattens the proposals of a phase 2 SA payload into what can be
+// chosen, in order: of every proposal each transform, and of several proposals
+// with one number, which belong together (RFC 2408 4.2), each combination of
+// their transforms.
 func readSets(sa isakmp.SA, encap bool) []offer {
-	numbers := map[uint8]int{}
+	var order []uint8
+	bundles := map[uint8][]isakmp.Proposal{}
 	for _, p := range sa.Proposals {
-		numbers[p.Number]++
+		if bundles[p.Number] == nil {
+			order = append(order, p.Number)
+		}
+		bundles[p.Number] = append(bundles[p.Number], p)
 	}
 	var out []offer
-	for _, p := range sa.Proposals {
-		for _, t := range p.Transforms {
-			o := offer{proposal: p, transform: t}
-			o.Proposal = readSet(p, t)
+	for _, n := range order {
+		for _, parts := range combinations(bundles[n], maxCombinations-len(out)) {
+			o := offer{Proposal: readParts(parts), parts: parts}
 			if o.Encap == "" {
-				// RFC 2407 4.5: host dependent when not told. There is one mode here.
-				o.Encap = wordsOf(encapsulation(suite.Tunnel, encap))
-			}
-			if numbers[p.Number] > 1 && o.Unknown == "" {
-				o.Unknown = "a bundle of protocols"
+				// RFC 2407 4.5: host dependent when not told. Here it is tunnel mode.
+				o.Encap = wordsOf(encapsulation(suite.Tunnel, encap && o.Set.AH == suite.NoHash))
 			}
 			out = append(out, o)
 		}
@@ -107,24 +221,101 @@ func readSets(sa isakmp.SA, encap bool) []offer {
 	return out
 }
 
-// readSet turns a transform into a proposal. What cannot be used is named in Unknown.
-func readSet(p isakmp.Proposal, t isakmp.Transform) event.Proposal {
+// combinations lists every choice of one transform from each of a bundle's
+// proposals, at most some.
+func combinations(bundle []isakmp.Proposal, most int) [][]part {
+	if len(bundle) > 2 {
+		most = min(most, 1) // no such bundle is built: it is read once, for its sentence
+	}
+	out := [][]part{nil}
+	for _, p := range bundle {
+		var longer [][]part
+		for _, head := range out {
+			for _, t := range p.Transforms {
+				if len(longer) < most {
+					longer = append(longer, append(head[:len(head):len(head)], part{p, t}))
+				}
+			}
+		}
+		out = longer
+	}
+	return out
+}
+
+// readParts reads one combination. What cannot be used is named in Unknown.
+func readParts(parts []part) event.Proposal {
+	o := readPart(parts[0])
+	if len(parts) == 1 || o.Unknown != "" {
+		return o
+	}
+	p := readPart(parts[1])
+	p.Number = o.Number
+	switch {
+	case p.Unknown != "":
+		return p
+	case len(parts) > 2 || (o.Set.AH != suite.NoHash) == (p.Set.AH != suite.NoHash):
+		o.Unknown = "a bundle of protocols that is not AH and ESP"
+		return o
+	}
+	if o.Set.AH == suite.NoHash {
+		o, p = p, o
+	}
+	o.Set.Cipher, o.Set.KeyBits, o.Set.Integ = p.Set.Cipher, p.Set.KeyBits, p.Set.Integ
+	switch {
+	case o.Encap == "":
+		o.Encap, o.Set.Mode = p.Encap, p.Set.Mode
+	case p.Encap != "" && p.Encap != o.Encap:
+		o.Unknown = "AH and ESP in different modes: " + o.Encap + " and " + p.Encap
+	}
+	switch {
+	case o.Unknown != "":
+	case o.Group != p.Group:
+		o.Unknown = fmt.Sprintf("AH and ESP with different PFS groups: %s and %s", o.Group, p.Group)
+	case o.Lifetime != p.Lifetime:
+		o.Unknown = "AH and ESP with different lifetimes"
+	case o.Set.ESN != p.Set.ESN:
+		o.Unknown = "extended sequence numbers for one of AH and ESP only"
+	}
+	return o
+}
+
+// readPart turns a proposal's transform into a proposal of that protocol alone.
+func readPart(x part) event.Proposal {
+	p, t := x.proposal, x.transform
 	o := event.Proposal{Number: int(p.Number)}
-	if p.Protocol != isakmp.ProtocolESP {
+	if p.Protocol != isakmp.ProtocolESP && p.Protocol != isakmp.ProtocolAH {
 		o.Unknown = "protocol " + isakmp.ProtocolName(p.Protocol)
 		return o
 	}
 	if len(p.SPI) != 4 || p.SPI[0]|p.SPI[1]|p.SPI[2] == 0 {
-		o.Unknown = fmt.Sprintf("SPI %x, which is reserved or no ESP SPI", p.SPI)
+		o.Unknown = fmt.Sprintf("SPI %x, which is reserved or no %s SPI", p.SPI, isakmp.ProtocolName(p.Protocol))
 		return o
 	}
 	var ok bool
-	if o.Set.Cipher, ok = suite.CipherOfESP(t.ID); !ok {
-		o.Unknown = fmt.Sprintf("ESP transform %d", t.ID)
+	ah := suite.NoHash
+	if p.Protocol == isakmp.ProtocolAH {
+		ah, ok = suite.HashOfAH(t.ID)
+	} else {
+		o.Set.Cipher, ok = suite.CipherOfESP(t.ID)
+	}
+	if !ok {
+		o.Unknown = fmt.Sprintf("%s transform %d", isakmp.ProtocolName(p.Protocol), t.ID)
 		return o
 	}
 	if err := readSetAttributes(&o, t.Attributes); err != nil {
 		o.Unknown = err.Error()
+		return o
+	}
+	if p.Protocol == isakmp.ProtocolAH {
+		// RFC 2407 4.4.3: the transform and the attribute name the hash together.
+		if o.Set.Integ != ah {
+			o.Unknown = fmt.Sprintf("AH transform %d with authentication algorithm %s", t.ID, o.Set.Integ)
+			return o
+		}
+		o.Set.AH, o.Set.Integ = ah, suite.NoHash
+		if strings.HasPrefix(o.Encap, "udp ") {
+			o.Unknown = "AH in UDP"
+		}
 	}
 	return o
 }
@@ -151,6 +342,10 @@ func readSetAttributes(o *event.Proposal, attrs []isakmp.Attribute) (err error) 
 			bits = n
 		case isakmp.Phase2Group:
 			o.Group = suite.Group(min(n, 1<<16-1))
+		case isakmp.Phase2ESN:
+			if o.Set.ESN = n == extended; !o.Set.ESN {
+				return fmt.Errorf("extended sequence number attribute %d", n)
+			}
 		default:
 			return fmt.Errorf("%s", isakmp.Phase2AttributeName(a.Type))
 		}
@@ -163,18 +358,18 @@ func readSetAttributes(o *event.Proposal, attrs []isakmp.Attribute) (err error) 
 }
 
 // mismatch compares an offer with one of our transform sets under the PFS
-// rule and the encapsulations that fit.
-func (o *offer) mismatch(c *Context, set policy.TransformSet, pfs suite.Group, fits func(suite.Mode, string) bool) string {
+// rule and the modes that fit.
+func (o *offer) mismatch(c *Context, set policy.TransformSet, pfs suite.Group, fits func(offered suite.Mode, encap string) bool) string {
 	if o.Unknown != "" {
 		return "protocol"
 	}
-	if m := set.Mismatch(o.Set); m != "" {
+	set.Mode = o.Set.Mode
+	switch m := set.Mismatch(o.Set); {
+	case m != "":
 		return m
-	}
-	if !fits(set.Mode, o.Encap) {
+	case !fits(o.Set.Mode, o.Encap):
 		return "mode"
-	}
-	if !c.Settings.PFSAllows(pfs, o.Group) {
+	case !c.Settings.PFSAllows(pfs, o.Group):
 		return "pfs group"
 	}
 	return ""
@@ -202,56 +397,4 @@ func (o *offer) assumed() policy.Lifetime {
 		l.Time = 28800 * time.Second
 	}
 	return l
-}
-
-// identity is a proxy identity (RFC 2407 4.6.2): of a host its address, else
-// the subnet. A range of ports cannot be said there: only one port or all.
-func identity(p netip.Prefix, proto uint8, ports flow.Ports) isakmp.Identification {
-	id := isakmp.IDSubnet(p)
-	if p.IsSingleIP() {
-		id = isakmp.IDAddress(p.Addr())
-	}
-	id.Protocol = proto
-	if !ports.IsAny() {
-		id.Port = ports.Lo
-	}
-	return id
-}
-
-// proxies are IDci and IDcr for our selectors, as the initiator.
-func proxies(s flow.Selectors) []isakmp.Payload {
-	local, remote := identity(s.Local, s.Proto, s.LocalPorts), identity(s.Remote, s.Proto, s.RemotePorts)
-	return []isakmp.Payload{{Type: isakmp.PayloadID, Body: local.Append(nil)}, {Type: isakmp.PayloadID, Body: remote.Append(nil)}}
-}
-
-// readProxies reads IDci and IDcr as the responder sees them.
-func readProxies(ids [][]byte) (flow.Selectors, error) {
-	var s flow.Selectors
-	ci, err := isakmp.ParseID(ids[0])
-	if err != nil {
-		return s, err
-	}
-	cr, err := isakmp.ParseID(ids[1])
-	if err != nil {
-		return s, err
-	}
-	if ci.Protocol != cr.Protocol {
-		return s, fmt.Errorf("proxy identities with protocols %d and %d", ci.Protocol, cr.Protocol)
-	}
-	if s.Remote, err = ci.Prefix(); err != nil {
-		return s, err
-	}
-	if s.Local, err = cr.Prefix(); err != nil {
-		return s, err
-	}
-	s.Proto = ci.Protocol
-	s.RemotePorts, s.LocalPorts = onePort(ci.Port), onePort(cr.Port)
-	return s, nil
-}
-
-func onePort(n uint16) flow.Ports {
-	if n == 0 {
-		return flow.AnyPort
-	}
-	return flow.Ports{Lo: n, Hi: n}
 }

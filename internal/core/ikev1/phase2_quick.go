@@ -1,7 +1,6 @@
 package ikev1
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
@@ -32,7 +31,7 @@ type quickMode struct {
 	rekey   sadb.ChildID
 	sets    []policy.TransformSet
 	pfs     suite.Group
-	spi     uint32 // our inbound SPI
+	spis    spis // our inbound SPIs
 	ni, nr  []byte
 	iv      []byte // of the next message
 	private crypt.Private
@@ -162,12 +161,21 @@ func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) {
 	k := q.child
 	k.Flow, k.Selectors, k.PFS = q.flow.ID, q.selects, q.pfs
 	k.Local, k.Remote, k.PeerBehind = s.Local, s.Remote, s.NAT.PeerBehind
-	k.In.SPI, k.Established, k.ReplayWindow = q.spi, c.Now, c.Settings.ReplayWindow
+	k.In.SPI, k.In.AHSPI, k.Established = q.spis.esp, q.spis.ah, c.Now
+	k.ReplayWindow, k.ESN = q.flow.Entry.ReplayWindow, k.Set.ESN
 	k.Initiator = q.role == event.Initiator
+	material := func(protocol uint8, spi uint32, n int) []byte {
+		return keymat(s.Policy, s.keys.d, shared, protocol, spi, q.ni, q.nr, n)
+	}
 	for _, d := range []*sadb.Keys{&k.In, &k.Out} {
-		n := encrKeyOctets(k.Set)
-		b := keymat(s.Policy, s.keys.d, shared, isakmp.ProtocolESP, d.SPI, q.ni, q.nr, n+integKeyOctets(k.Set))
-		d.Encr, d.Integ = crypt.NewSecret(b[:n:n]), crypt.NewSecret(b[n:])
+		if d.SPI != 0 {
+			n := encrKeyOctets(k.Set)
+			b := material(isakmp.ProtocolESP, d.SPI, n+integKeyOctets(k.Set.Integ))
+			d.Encr, d.Integ = crypt.NewSecret(b[:n:n]), crypt.NewSecret(b[n:])
+		}
+		if d.AHSPI != 0 {
+			d.AHInteg = crypt.NewSecret(material(isakmp.ProtocolAH, d.AHSPI, integKeyOctets(k.Set.AH)))
+		}
 	}
 	shared.Wipe()
 }
@@ -175,8 +183,8 @@ func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) {
 func (s *SA) childUp(c *Context, q *quickMode) {
 	k := q.child
 	s.emit(c, event.Phase2Up{
-		Flow: k.Flow, Selectors: k.Selectors, Set: k.Set, PFS: k.PFS, In: k.In.SPI, Out: k.Out.SPI,
-		Encap: k.Encap, Lifetime: k.Lifetime, Rekey: q.rekey != 0,
+		Flow: k.Flow, Selectors: k.Selectors, Set: k.Set, PFS: k.PFS, In: k.In.SPI, Out: k.Out.SPI, AHIn: k.In.AHSPI, AHOut: k.Out.AHSPI,
+		Encap: k.Encap, ESN: k.ESN, Lifetime: k.Lifetime, Rekey: q.rekey != 0,
 	})
 }
 
@@ -210,10 +218,10 @@ func (s *SA) meant(spi []byte) *quickMode {
 		switch {
 		case q.done:
 		case q.role == event.Responder:
-			if bytes.Equal(spi, be32(q.child.Out.SPI)) {
+			if out := q.child.Out; (spis{out.SPI, out.AHSPI}).has(spi) {
 				return q
 			}
-		case bytes.Equal(spi, be32(q.spi)):
+		case q.spis.has(spi):
 			return q
 		default:
 			began = append(began, q)
@@ -231,8 +239,11 @@ func (s *SA) failQuick(c *Context, q *quickMode, f event.Failed) {
 	q.done, q.awaits, q.ends = true, "", c.Now.Add(quickMemory)
 	q.flight.disarm()
 	q.private.Wipe()
+	for _, spi := range q.spis.all() {
+		c.FreeSPI(spi)
+	}
 	s.emit(c, f)
-	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, SPI: q.spi, Rekey: q.rekey, Role: q.role, Failed: f})
+	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, Rekey: q.rekey, Role: q.role, Failed: f})
 }
 
 // Drop gives up the exchange that is making a pair which was taken away

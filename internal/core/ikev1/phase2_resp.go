@@ -1,7 +1,8 @@
 package ikev1
 
 import (
-	"encoding/binary"
+	"fmt"
+	"slices"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/event"
@@ -9,6 +10,7 @@ import (
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
+	"culvert/internal/core/suite"
 )
 
 // respQM1 takes QM1 of a new exchange.
@@ -59,7 +61,7 @@ func (s *SA) refuseQM1(c *Context, m *message, q *quickMode, err error) {
 	f := event.Failed{Code: r.Code, Reason: r.Reason, LastReceived: "QM1", Offered: q.selects}
 	if body, ok := m.first(isakmp.PayloadSA); ok {
 		if sa, err := isakmp.ParseSA(body); err == nil {
-			n.SPI = sa.Proposals[0].SPI
+			n.Protocol, n.SPI = sa.Proposals[0].Protocol, sa.Proposals[0].SPI
 			f.ProposalOffers = proposals(readSets(sa, s.Encap()))
 		}
 	}
@@ -83,10 +85,16 @@ func (s *SA) chooseChild(c *Context, m *message, q *quickMode) (chosen offer, ke
 	if err := isakmp.CheckNonce(q.ni); err != nil {
 		return chosen, nil, err
 	}
-	if err := s.chooseFlow(c, m, q); err != nil {
+	if err := s.readSelectors(m, q); err != nil {
 		return chosen, nil, err
 	}
-	if chosen, err = s.chooseSet(c, q, readSets(sa, s.Encap() && s.floated())); err != nil {
+	offers := readSets(sa, s.Encap() && s.floated())
+	if outer, ok := s.outer(q.selects); ok && hasTransport(offers) {
+		chosen, err = s.chooseOuter(c, q, outer, offers)
+	} else {
+		chosen, err = s.chooseFor(c, q, offers)
+	}
+	if err != nil {
 		return chosen, nil, err
 	}
 	q.pfs = chosen.Group
@@ -94,10 +102,42 @@ func (s *SA) chooseChild(c *Context, m *message, q *quickMode) (chosen offer, ke
 	return chosen, ke, err
 }
 
-// chooseFlow finds the line of the crypto ACL that permits the offered identities.
-func (s *SA) chooseFlow(c *Context, m *message, q *quickMode) error {
+// chooseFor chooses flow and transform set for the selectors of q.
+func (s *SA) chooseFor(c *Context, q *quickMode, offers []offer) (offer, error) {
+	if err := s.chooseFlow(c, q); err != nil {
+		return offer{}, err
+	}
+	return s.chooseSet(c, q, offers)
+}
+
+// chooseOuter is chooseFor where transport mode through a NAT is among the
+// offers: the crypto ACL names the peer by the address seen from here. When that
+// leads to nothing, the identities are taken as they are.
+func (s *SA) chooseOuter(c *Context, q *quickMode, outer flow.Selectors, offers []offer) (offer, error) {
+	inner := q.selects
+	q.selects = outer
+	if _, err := c.Admit(s, outer); err == nil {
+		var transport []offer
+		for _, o := range offers {
+			if o.Unknown == "" && o.Set.Mode == suite.Transport {
+				transport = append(transport, o)
+			}
+		}
+		if chosen, err := s.chooseFor(c, q, transport); err == nil {
+			return chosen, nil
+		}
+	}
+	q.selects = inner
+	return s.chooseFor(c, q, offers)
+}
+
+func hasTransport(offers []offer) bool {
+	return slices.ContainsFunc(offers, func(o offer) bool { return o.Unknown == "" && o.Encap == wordsOf(isakmp.EncapUDPTransport) })
+}
+
+// readSelectors reads the proxy identities.
+func (s *SA) readSelectors(m *message, q *quickMode) (err error) {
 	ids := m.all(isakmp.PayloadID)
-	var err error
 	switch len(ids) {
 	case 0:
 		// RFC 2409 5.5: without identities, the peers themselves are meant.
@@ -111,63 +151,104 @@ func (s *SA) chooseFlow(c *Context, m *message, q *quickMode) error {
 	if err != nil {
 		return &Refusal{Code: event.NoProxy, Notify: isakmp.NotifyInvalidIDInformation, Authentic: true, Reason: err.Error()}
 	}
-	f, found := c.Settings.FlowFor(s.Local.Addr(), s.Remote.Addr(), q.selects)
-	s.emit(c, event.ProxyCheck{Offered: q.selects, Flow: f.ID, Found: found})
-	if !found {
-		return &Refusal{Code: event.NoProxy, Notify: isakmp.NotifyInvalidIDInformation, Authentic: true,
-			Reason: "no line of a crypto ACL permits " + q.selects.String()}
-	}
-	q.flow = f
 	return nil
 }
 
-func hosts(s *SA) (flow.Selectors, error) {
-	local, err := s.Local.Addr().Prefix(s.Local.Addr().BitLen())
+// chooseFlow finds the line of a crypto ACL that permits the selectors, or what
+// a dynamic crypto map makes of them.
+func (s *SA) chooseFlow(c *Context, q *quickMode) error {
+	f, err := c.Admit(s, q.selects)
+	s.emit(c, event.ProxyCheck{Offered: q.selects, Flow: f.ID, Found: err == nil})
 	if err != nil {
-		return flow.Selectors{}, err
+		r := refusal(err)
+		r.Authentic = true
+		if r.Notify == 0 {
+			r.Code, r.Notify = event.NoProxy, isakmp.NotifyInvalidIDInformation
+		}
+		return r
 	}
-	remote, err := s.Remote.Addr().Prefix(s.Remote.Addr().BitLen())
-	return flow.Selectors{Local: local, Remote: remote}, err
+	q.flow = f
+	return nil
 }
 
 // chooseSet compares the offers with our first transform set, then the second,
 // and so on.
 func (s *SA) chooseSet(c *Context, q *quickMode, offers []offer) (offer, error) {
 	sets, pfs := c.Settings.UsableSets(q.flow.Entry), q.flow.Entry.PFS
-	onlyPFS := false
+	r := &Refusal{Code: event.NoTransformSet, Notify: isakmp.NotifyNoProposalChosen, Authentic: true, Reason: "no transform set in common"}
 	for _, set := range sets {
 		for i := range offers {
-			why := offers[i].mismatch(c, set, pfs, s.respFits)
+			why := offers[i].mismatch(c, set, pfs, s.respFitsSet(set, q.selects))
 			s.emit(c, event.ProposalCheck{Offer: offers[i].Proposal, Against: set, Mismatch: why})
-			if why == "" {
-				q.child.Set, q.child.Encap = set, offers[i].Encap == wordsOf(encapsulation(set.Mode, true))
-				q.child.Lifetime = q.flow.Entry.Lifetime.Shorter(offers[i].assumed())
-				q.child.Out.SPI = binary.BigEndian.Uint32(offers[i].proposal.SPI)
+			switch {
+			case why == "" && set.AH != suite.NoHash && s.Encap():
+				r.Reason = ahBehindNAT(set)
+			case why == "":
+				s.settle(q, set, &offers[i])
 				return offers[i], nil
+			case why == "pfs group":
+				r.Code, r.Reason = event.PFSMismatch, "the transform sets agree, the PFS groups do not"
+			case why == "mode" && r.Code == event.NoTransformSet && s.respFits(offers[i].Set.Mode, offers[i].Encap):
+				r.Code, r.Reason = event.ModeMismatch, modeMismatch(set, offers[i], q.selects)
 			}
-			onlyPFS = onlyPFS || why == "pfs group"
 		}
 	}
 	s.emit(c, event.ProposalRefused{Flow: q.flow.ID, Offers: proposals(offers), Sets: sets, PFS: pfs})
-	r := &Refusal{Code: event.NoTransformSet, Notify: isakmp.NotifyNoProposalChosen, Authentic: true, Reason: "no transform set in common"}
-	if onlyPFS {
-		r.Code, r.Reason = event.PFSMismatch, "the transform sets agree, the PFS groups do not"
-	}
 	return offer{}, r
+}
+
+func modeMismatch(set policy.TransformSet, o offer, selects flow.Selectors) string {
+	want := set.Mode.String()
+	if set.Require {
+		want += " require"
+	}
+	return fmt.Sprintf("the peer offers %s mode for %s, and transform set %s is equal but for mode %s", o.Encap, selects, set.Name, want)
+}
+
+// settle notes what was chosen.
+func (s *SA) settle(q *quickMode, set policy.TransformSet, o *offer) {
+	set.Mode = o.Set.Mode
+	k := q.child
+	k.Set, k.Encap = set, o.Encap == wordsOf(encapsulation(set.Mode, true))
+	k.Lifetime = q.flow.Entry.Lifetime.Shorter(o.assumed())
+	k.Out.SPI, k.Out.AHSPI = o.spi(isakmp.ProtocolESP), o.spi(isakmp.ProtocolAH)
+}
+
+// respFitsSet says in which modes a responder takes an offer for a transform
+// set: one in tunnel mode takes tunnel mode only. One in transport mode takes
+// transport mode for traffic between the tunnel's own two ends, and tunnel mode
+// unless it requires the other.
+func (s *SA) respFitsSet(set policy.TransformSet, selects flow.Selectors) func(suite.Mode, string) bool {
+	return func(offered suite.Mode, encap string) bool {
+		switch {
+		case !s.respFits(offered, encap):
+			return false
+		case offered == suite.Transport:
+			return set.Mode == suite.Transport && s.between(selects)
+		}
+		return set.Mode == suite.Tunnel || !set.Require
+	}
 }
 
 // sendQM2 sends HDR*, HASH(2), SA, Nr [, KE], IDci, IDcr. The inbound SA stands
 // before the peer can use it.
 func (s *SA) sendQM2(c *Context, q *quickMode, chosen offer, shared crypt.Secret) {
-	q.nr, q.spi = c.octets(nonceOctets), c.NewSPI()
+	q.nr, q.spis = c.octets(nonceOctets), drawSPIs(c, q.child.Set)
 	s.makeChild(c, q, shared)
 	c.childUp(ChildUp{SA: s, Child: q.child, In: true})
-	p := chosen.proposal
-	p.SPI, p.Transforms = be32(q.spi), []isakmp.Transform{chosen.transform}
-	body := s.quickBody(q, isakmp.NewSA(p), q.nr, q.ids)
+	ps := make([]isakmp.Proposal, 0, len(chosen.parts))
+	for _, x := range chosen.parts {
+		p := x.proposal
+		p.SPI, p.Transforms = be32(q.spis.of(p.Protocol)), []isakmp.Transform{x.transform}
+		ps = append(ps, p)
+	}
+	body := s.quickBody(q, isakmp.NewSA(ps...), q.nr, q.ids)
+	if q.child.Encap && q.child.Set.Mode == suite.Transport {
+		body = append(body, s.natOA(s.Remote.Addr(), s.Local.Addr())...)
+	}
 	if own := q.flow.Entry.Lifetime; shorter(own, chosen.Lifetime) {
-		n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolESP, SPI: be32(q.spi),
-			Type: isakmp.NotifyResponderLifetime, Data: lifetimeData(q.child.Lifetime)}
+		n := isakmp.Notification{DOI: isakmp.DOIIPsec, Type: isakmp.NotifyResponderLifetime, Data: lifetimeData(q.child.Lifetime)}
+		n.Protocol, n.SPI = q.spis.name()
 		body = append(body, isakmp.Payload{Type: isakmp.PayloadNotify, Body: n.Append(nil)})
 	}
 	q.awaits = "QM3"

@@ -68,23 +68,31 @@ func ChooseISAKMP(offers, own []ISAKMP, check func(offer, own int, mismatch stri
 	return 0, 0, false
 }
 
-// Verdict is the worst verdict of the set's algorithms. What is not built yet
-// (AH, transport mode, encryption without integrity) is Never.
+// Verdict is the worst verdict of the set's algorithms; Never for a set that
+// lacks integrity, be it ESP's own or that of AH around it, and for a combined
+// mode with an HMAC beside it.
 func (t TransformSet) Verdict() suite.Verdict {
-	if t.AH != suite.NoHash || t.Mode != suite.Tunnel || t.Cipher == suite.NoCipher {
+	cipher, integ := t.Cipher != suite.NoCipher, t.Integ != suite.NoHash
+	switch {
+	case !cipher && (integ || t.AH == suite.NoHash):
+		return suite.Never
+	case t.Cipher.Combined() && integ:
+		return suite.Never
+	case t.Cipher == suite.NullCipher && !integ:
+		return suite.Never // RFC 4303 section 5: not both of them
+	case cipher && !t.Cipher.Combined() && !integ && t.AH == suite.NoHash:
 		return suite.Never
 	}
-	if t.Cipher.Combined() == (t.Integ != suite.NoHash) {
-		return suite.Never
-	}
-	return max(t.Cipher.Row().Verdict, t.Integ.Row().Verdict)
+	return max(t.Cipher.Row().Verdict, t.Integ.Row().Verdict, t.AH.Row().Verdict)
 }
 
 // UsableSets lists the entry's transform sets that may be negotiated, in order.
+// One with extended sequence numbers needs the anti-replay window, by which the
+// receiver finds their upper half (RFC 4303 appendix A2.1).
 func (s *Settings) UsableSets(e *Entry) []TransformSet {
 	var out []TransformSet
 	for _, t := range e.Sets {
-		if s.Negotiable(t.Verdict()) {
+		if s.Negotiable(t.Verdict()) && !(t.ESN && e.ReplayWindow == 0) {
 			out = append(out, t)
 		}
 	}
@@ -92,8 +100,8 @@ func (s *Settings) UsableSets(e *Entry) []TransformSet {
 }
 
 // Mismatch names the first thing in which an offered transform set differs
-// from t: "protocol", "encryption", "key length", "integrity", "mode". Empty
-// means it matches.
+// from t: "protocol", "encryption", "key length", "integrity", "mode", "esn".
+// Empty means it matches.
 func (t TransformSet) Mismatch(offer TransformSet) string {
 	switch {
 	case (offer.AH != suite.NoHash) != (t.AH != suite.NoHash), (offer.Cipher != suite.NoCipher) != (t.Cipher != suite.NoCipher):
@@ -106,6 +114,8 @@ func (t TransformSet) Mismatch(offer TransformSet) string {
 		return "integrity"
 	case offer.Mode != t.Mode:
 		return "mode"
+	case offer.ESN != t.ESN:
+		return "esn"
 	}
 	return ""
 }

@@ -94,29 +94,48 @@ func TestUsable(t *testing.T) {
 	}
 }
 
+// What lacks integrity is never offered, nor a combined mode with an HMAC
+// beside it; AH around it gives integrity too. Extended sequence numbers need
+// the anti-replay window.
 func TestUsableSets(t *testing.T) {
-	good := TransformSet{Name: "CBC", Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256}
-	gcm := TransformSet{Name: "GCM", Cipher: suite.AESGCM, KeyBits: 256}
 	e := &Entry{Sets: []TransformSet{
-		{Name: "AH", AH: suite.SHA256},
-		{Name: "TRANSPORT", Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256, Mode: suite.Transport},
+		{Name: "EMPTY"},
+		{Name: "HMACONLY", Integ: suite.SHA256},
 		{Name: "NOINTEG", Cipher: suite.AESCBC, KeyBits: 128},
-		{Name: "NULL", Cipher: suite.NullCipher, Integ: suite.SHA256},
+		{Name: "NULLNULL", Cipher: suite.NullCipher},
+		{Name: "AHNULLNULL", Cipher: suite.NullCipher, AH: suite.SHA256},
 		{Name: "TWICE", Cipher: suite.AESGCM, KeyBits: 128, Integ: suite.SHA256},
 		{Name: "OLD", Cipher: suite.TripleDES, KeyBits: 192, Integ: suite.SHA1},
-		gcm, good,
+		{Name: "OLDAH", AH: suite.MD5, Cipher: suite.AESCBC, KeyBits: 128},
+		{Name: "AH", AH: suite.SHA256},
+		{Name: "AHENCR", AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 128},
+		{Name: "BUNDLE", AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256},
+		{Name: "TRANSPORT", Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256, Mode: suite.Transport},
+		{Name: "NULL", Cipher: suite.NullCipher, Integ: suite.SHA256},
+		{Name: "ESN", Cipher: suite.AESGCM, KeyBits: 256, ESN: true},
+		{Name: "GCM", Cipher: suite.AESGCM, KeyBits: 256},
+		{Name: "CBC", Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA256},
 	}}
-	names := func(s *Settings) (out []string) {
+	names := func(s *Settings, window int) string {
+		e.ReplayWindow = window
+		var out []string
 		for _, t := range s.UsableSets(e) {
 			out = append(out, t.Name)
 		}
-		return out
+		return fmt.Sprint(out)
 	}
-	if got := fmt.Sprint(names(&Settings{})); got != "[GCM CBC]" {
-		t.Errorf("behind the shield: %s", got)
-	}
-	if got := fmt.Sprint(names(&Settings{Legacy: true})); got != "[OLD GCM CBC]" {
-		t.Errorf("without the shield: %s", got)
+	for _, tt := range []struct {
+		legacy bool
+		window int
+		want   string
+	}{
+		{false, 64, "[AH AHENCR BUNDLE TRANSPORT NULL ESN GCM CBC]"},
+		{false, 0, "[AH AHENCR BUNDLE TRANSPORT NULL GCM CBC]"},
+		{true, 64, "[OLD OLDAH AH AHENCR BUNDLE TRANSPORT NULL ESN GCM CBC]"},
+	} {
+		if got := names(&Settings{Legacy: tt.legacy}, tt.window); got != tt.want {
+			t.Errorf("legacy %t, window %d: %s, want %s", tt.legacy, tt.window, got, tt.want)
+		}
 	}
 }
 
@@ -133,6 +152,8 @@ func TestTransformSetMismatch(t *testing.T) {
 		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA1}, "integrity"},
 		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256}, "integrity"},
 		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256, Mode: suite.Transport}, "mode"},
+		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256, ESN: true}, "esn"},
+		{TransformSet{AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256}, "protocol"},
 	} {
 		if got := own.Mismatch(tt.offer); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.offer, got, tt.want)

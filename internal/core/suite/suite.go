@@ -63,7 +63,7 @@ var ciphers = [...]CipherRow{
 	TripleDES:  {RFC: "3DES-CBC", IKE: "3des", ESP: "esp-3des", IKEv1: 5, IPsec: 3, KeyBits: []int{192}, Block: 8, IV: 8, Wireshark: "TripleDES-CBC [RFC2451]", Verdict: Legacy},
 	AESCBC:     {RFC: "AES-CBC", IKE: "aes", ESP: "esp-aes", IKEv1: 7, IPsec: 12, KeyBits: []int{128, 192, 256}, Sized: true, Block: 16, IV: 16, Wireshark: "AES-CBC [RFC3602]"},
 	AESGCM:     {RFC: "AES-GCM", ESP: "esp-gcm", IPsec: 20, KeyBits: []int{128, 192, 256}, Sized: true, Block: 1, IV: 8, Salt: 4, ICV: 16, Wireshark: "AES-GCM with 16 octet ICV [RFC4106]"},
-	NullCipher: {RFC: "NULL", ESP: "esp-null", IPsec: 11, KeyBits: []int{0}, Block: 1, Wireshark: "NULL", Verdict: Never},
+	NullCipher: {RFC: "NULL", ESP: "esp-null", IPsec: 11, KeyBits: []int{0}, Block: 1, Wireshark: "NULL"},
 }
 
 // Row returns what is known of c. An unknown value yields the row of NoCipher.
@@ -188,6 +188,16 @@ func HashOfIKEv1(n uint16) (Hash, bool) {
 func HashOfAuth(n uint16) (Hash, bool) {
 	for _, h := range Hashes() {
 		if h.Row().Auth == n {
+			return h, true
+		}
+	}
+	return NoHash, false
+}
+
+// HashOfAH finds the hash with that AH transform identifier (RFC 2407 4.4.3, RFC 4868).
+func HashOfAH(n uint8) (Hash, bool) {
+	for _, h := range Hashes() {
+		if n != 0 && h.Row().AHID == n {
 			return h, true
 		}
 	}

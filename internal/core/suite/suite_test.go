@@ -101,8 +101,8 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s is %s", g, g.Row().Verdict)
 		}
 	}
-	if MD5.Row().Verdict != Legacy || RSAEncr.Row().Verdict != Never || NullCipher.Row().Verdict != Never {
-		t.Error("MD5, RSA encryption or NULL may be negotiated")
+	if MD5.Row().Verdict != Legacy || RSAEncr.Row().Verdict != Never {
+		t.Error("MD5 or RSA encryption may be negotiated")
 	}
 	if Group(99).Known() || Group(99).Row().Verdict != Never {
 		t.Error("an unknown group may be negotiated")
