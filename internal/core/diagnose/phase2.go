@@ -32,10 +32,7 @@ func (c *explainer) noTransformSet(e event.Event, w event.Failed) {
 		return
 	}
 	why := t.Mismatch(o.Set)
-	switch {
-	case why == "" && o.Set.ESN != t.ESN:
-		why = "extended sequence numbers"
-	case why == "":
+	if why == "" {
 		why = "mode"
 	}
 	want := o.Set

@@ -180,7 +180,7 @@ type Proposal struct {
 
 // ProposalCheck is one comparison of an offered proposal with one transform
 // set. Mismatch names what differs: "protocol", "encryption", "key length",
-// "integrity", "mode", "pfs group"; empty means accepted.
+// "integrity", "mode", "extended sequence numbers", "pfs group"; empty means accepted.
 type ProposalCheck struct {
 	Offer    Proposal
 	Against  policy.TransformSet

@@ -100,8 +100,8 @@ func (s *Settings) UsableSets(e *Entry) []TransformSet {
 }
 
 // Mismatch names the first thing in which an offered transform set differs
-// from t: "protocol", "encryption", "key length", "integrity", "mode", "esn".
-// Empty means it matches.
+// from t: "protocol", "encryption", "key length", "integrity", "mode",
+// "extended sequence numbers". Empty means it matches.
 func (t TransformSet) Mismatch(offer TransformSet) string {
 	switch {
 	case (offer.AH != suite.NoHash) != (t.AH != suite.NoHash), (offer.Cipher != suite.NoCipher) != (t.Cipher != suite.NoCipher):
@@ -115,7 +115,7 @@ func (t TransformSet) Mismatch(offer TransformSet) string {
 	case offer.Mode != t.Mode:
 		return "mode"
 	case offer.ESN != t.ESN:
-		return "esn"
+		return "extended sequence numbers"
 	}
 	return ""
 }

@@ -152,7 +152,7 @@ func TestTransformSetMismatch(t *testing.T) {
 		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA1}, "integrity"},
 		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256}, "integrity"},
 		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256, Mode: suite.Transport}, "mode"},
-		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256, ESN: true}, "esn"},
+		{TransformSet{Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256, ESN: true}, "extended sequence numbers"},
 		{TransformSet{AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256}, "protocol"},
 	} {
 		if got := own.Mismatch(tt.offer); got != tt.want {
