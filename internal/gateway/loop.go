@@ -74,8 +74,9 @@ func (g *Gateway) do(ctx context.Context, f func()) bool {
 	return true
 }
 
-// carryOut does what the engine put out, in order.
+// carryOut does what the engine put out, in order, and then answers what it asked.
 func (g *Gateway) carryOut(ctx context.Context, out []door.Output) {
+	var answers []door.Input
 	for _, o := range out {
 		switch o := o.(type) {
 		case door.Send:
@@ -92,7 +93,13 @@ func (g *Gateway) carryOut(ctx context.Context, out []door.Output) {
 			g.path.Failed(o.Flow)
 		case door.Emit:
 			g.journal.event(o.Event)
+		case door.Observe:
+			in, out := g.db.Used(o.Child)
+			answers = append(answers, door.Observed{Child: o.Child, In: in, Out: out})
 		}
+	}
+	for _, in := range answers {
+		g.step(ctx, in)
 	}
 }
 

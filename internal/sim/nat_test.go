@@ -129,6 +129,7 @@ func TestRebinding(t *testing.T) {
 	id := trigger(r1)
 	x.Run(5*time.Second, nil)
 	bothUp(t, id, r1, r2)
+	probes(t, x, r1, r2) // a pair that is used is renewed
 	was := r2.Engine.ISAKMP(x.Now)[0].Remote
 	nat.Rebind()
 	log := tap(x)

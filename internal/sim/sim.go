@@ -161,6 +161,9 @@ func (w *World) apply(h *Host, out []door.Output) {
 			h.DB.Remove(o.Child)
 		case door.Unreachable:
 			h.Unreachable++
+		case door.Observe:
+			in, out := h.DB.Used(o.Child)
+			w.push(w.Now, h, door.Observed{Child: o.Child, In: in, Out: out})
 		case door.Emit:
 			h.remember(o.Event)
 		}

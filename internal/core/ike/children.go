@@ -40,6 +40,7 @@ type child struct {
 	superseded bool // a newer pair carries its traffic; it is not renewed
 	renewing   bool
 	replaces   sadb.ChildID // the pair that it renews
+	traffic
 }
 
 func (k *child) pair() pair { return pair{k.Local.Addr(), k.Remote.Addr()} }
@@ -156,6 +157,7 @@ func (e *Engine) carrier(now time.Time, p pair) *ikev1.SA { return longest(now, 
 // established serves the flows that wait for phase 1 with this peer.
 func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
 	e.settle(sa)
+	e.watch(c, e.peerOf(sa))
 	p := pair{sa.Local.Addr(), sa.Remote.Addr()}
 	queue := e.waiting[p]
 	delete(e.waiting, p)
@@ -170,6 +172,7 @@ func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
 // try the next peer. Behind a NAT a successor is made at once for the pairs that
 // are left, since it sends the keepalives (RFC 3948 section 4).
 func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
+	e.unanswered(c, o)
 	p := pair{o.SA.Local.Addr(), o.SA.Remote.Addr()}
 	switch {
 	case e.carrier(c.Now, p) != nil:
@@ -227,10 +230,12 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 			k.hard = k.Established.Add(k.Lifetime.Time)
 			k.soft = e.renewal(k)
 		}
+		e.idleFrom(k)
 		state := e.flowState(k.Flow)
 		state.children = append(state.children, k)
 		k.peer = e.peerOf(u.SA)
 		k.peer.children = append(k.peer.children, k)
+		e.watch(c, k.peer)
 	}
 	k.replaces, k.outAt = u.Rekey, u.OutAt
 	if u.Out {
@@ -310,8 +315,10 @@ func (e *Engine) schedule(k *child) {
 	if !k.soft.IsZero() && !k.renewing && (at.IsZero() || k.soft.Before(at)) {
 		at = k.soft
 	}
-	if !k.outAt.IsZero() && (at.IsZero() || k.outAt.Before(at)) {
-		at = k.outAt
+	for _, t := range []time.Time{k.outAt, k.idleAt} {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
 	}
 	e.deadlines.set(k.deadline, at)
 }
@@ -326,7 +333,7 @@ func (e *Engine) tickChild(c *ikev1.Context, k *child) {
 		e.remove(c, k, "lifetime expired", true)
 		return
 	}
-	e.renew(c, k)
+	e.tickUse(c, k)
 }
 
 // renew asks for a successor: make before break.
@@ -362,6 +369,7 @@ func (e *Engine) expire(c *ikev1.Context, x door.Expire) {
 func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 	e.deadlines.set(k.deadline, time.Time{})
 	delete(e.children, k.ID)
+	e.unsurveyed(k)
 	delete(e.spis, k.In.SPI)
 	delete(e.spis, k.In.AHSPI)
 	for _, sa := range k.peer.sas {
@@ -379,7 +387,7 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 		sa.DeleteChild(c, k.In)
 		e.after(c, sa)
 	}
-	e.peers.leave(k.peer)
+	e.leave(k.peer)
 }
 
 // childFailed gives the flow up, unless the peer was the one who asked.

@@ -99,6 +99,9 @@ func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Ou
 		e.expire(c, in)
 	case door.Clear:
 		e.clear(c, in)
+	case door.Observed:
+		e.observed(c, in)
+		e.outcomes(c)
 	case door.Configure:
 		e.configure(c, in.Settings)
 	}
@@ -287,7 +290,8 @@ func (e *Engine) forget(c *ikev1.Context, sa *ikev1.SA) {
 	e.deadlines.set(d, time.Time{})
 	e.memory.buried(c.Now, sa)
 	d.peer.drop(sa)
-	e.peers.leave(d.peer)
+	d.peer.heard = later(d.peer.heard, sa.Heard())
+	e.leave(d.peer)
 	delete(e.all, sa)
 	e.half.remove(sa)
 	delete(e.sas, cookies{sa.Initiator, sa.Responder})
@@ -308,7 +312,11 @@ func (e *Engine) tick(c *ikev1.Context, d *deadline) {
 		e.after(c, d.sa)
 		return
 	}
-	e.tickChild(c, d.child)
+	if d.child != nil {
+		e.tickChild(c, d.child)
+		return
+	}
+	e.survey(c, d.peer)
 }
 
 // outcomes acts on what exchanges have reported.

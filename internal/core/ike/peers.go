@@ -25,6 +25,7 @@ type peer struct {
 	party
 	sas      []*ikev1.SA // oldest first
 	children []*child    // oldest first
+	liveness
 }
 
 // peers finds peers by who they are, and all at one pair of addresses.
@@ -47,9 +48,13 @@ func (t *peers) enter(who party) *peer {
 }
 
 // leave forgets a peer with whom there is nothing left.
-func (t *peers) leave(p *peer) {
+func (e *Engine) leave(p *peer) {
+	t := &e.peers
 	if len(p.sas)+len(p.children) > 0 || t.known[p.party] != p {
 		return
+	}
+	if p.slot != nil {
+		e.deadlines.set(p.slot, time.Time{})
 	}
 	delete(t.known, p.party)
 	rest := slices.DeleteFunc(t.at[p.pair], func(o *peer) bool { return o == p })
@@ -87,7 +92,7 @@ func (e *Engine) settle(sa *ikev1.SA) {
 	old.drop(sa)
 	d.peer = e.peers.enter(who)
 	d.peer.sas = append(d.peer.sas, sa)
-	e.peers.leave(old)
+	e.leave(old)
 }
 
 func (p *peer) drop(sa *ikev1.SA) {

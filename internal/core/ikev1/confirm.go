@@ -1,11 +1,8 @@
 package ikev1
 
 import (
-	"bytes"
-	"encoding/binary"
 	"time"
 
-	"culvert/internal/core/isakmp"
 	"culvert/internal/core/sadb"
 )
 
@@ -42,28 +39,9 @@ func (s *SA) Confirm(c *Context, id sadb.ChildID) time.Time {
 	if !s.PeerDPD || !s.Up() {
 		return c.Now
 	}
-	if s.probe == 0 {
-		// RFC 3706 6.2: the first sequence number is random, without the top bit.
-		s.probe = binary.BigEndian.Uint32(c.octets(4)) >> 1
-	}
 	if len(s.confirms) >= maxExchanges {
 		clear(s.confirms) // a peer that does not answer; time makes these ready
 	}
-	s.probe++
-	s.confirms[s.probe] = id
-	s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(),
-		Type: isakmp.NotifyRUThere, Data: be32(s.probe)})
+	s.confirms[s.question(c)] = id
 	return c.Now.Add(confirmWait)
-}
-
-// confirmed takes R-U-THERE-ACK.
-func (s *SA) confirmed(c *Context, n isakmp.Notification) {
-	if !bytes.Equal(n.SPI, s.spi()) || len(n.Data) != 4 {
-		return
-	}
-	seq := binary.BigEndian.Uint32(n.Data)
-	if id, asked := s.confirms[seq]; asked {
-		delete(s.confirms, seq)
-		c.done(Ready{SA: s, Child: id})
-	}
 }

@@ -97,6 +97,7 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 	if !s.claim(m.header.MessageID) {
 		return malformed("message ID %08x cannot be used", m.header.MessageID)
 	}
+	before := s.heard
 	s.moveTo(m)
 	s.received(c, m)
 	for _, p := range m.payloads[1:] {
@@ -105,7 +106,7 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 		}
 		switch p.Type {
 		case isakmp.PayloadNotify:
-			s.takeNotify(c, p.Body)
+			s.takeNotify(c, p.Body, before)
 		case isakmp.PayloadDelete:
 			s.takeDelete(c, p.Body)
 		}
@@ -173,8 +174,9 @@ func (s *SA) hint(c *Context, m *message) error {
 	return malformed("an informational without protection that tells no error")
 }
 
-// takeNotify acts on an authentic notification.
-func (s *SA) takeNotify(c *Context, body []byte) {
+// takeNotify acts on an authentic notification. before is when the peer had last
+// been heard.
+func (s *SA) takeNotify(c *Context, body []byte, before time.Time) {
 	n, err := isakmp.ParseNotification(body)
 	if err != nil {
 		s.emit(c, event.Dropped{Reason: err.Error()})
@@ -183,13 +185,9 @@ func (s *SA) takeNotify(c *Context, body []byte) {
 	s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
 	switch {
 	case n.Type == isakmp.NotifyRUThere:
-		// RFC 3706 5.3: answer with the same sequence number, if it is about this SA.
-		if bytes.Equal(n.SPI, s.spi()) && len(n.Data) == 4 {
-			n.Type = isakmp.NotifyRUThereAck
-			s.Inform(c, n)
-		}
+		s.answer(c, n)
 	case n.Type == isakmp.NotifyRUThereAck:
-		s.confirmed(c, n)
+		s.acknowledged(c, n, before)
 	case n.Type == isakmp.NotifyInitialContact:
 		c.done(InitialContact{SA: s})
 	case n.Type == isakmp.NotifyResponderLifetime:

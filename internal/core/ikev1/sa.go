@@ -49,6 +49,8 @@ type SA struct {
 	keepalive time.Time
 	probe     uint32                  // sequence number of the last R-U-THERE, 0 for none
 	confirms  map[uint32]sadb.ChildID // by that number
+	questions map[uint32]struct{}     // numbers of the questions of dead peer detection that are open
+	heard     time.Time               // the last authentic message
 	dead      bool
 }
 
@@ -57,6 +59,7 @@ func newSA(c *Context, conn int, role event.Role, local, remote netip.AddrPort) 
 		Conn: conn, Role: role, Local: local, Remote: remote, started: c.Now,
 		state: "MM_NO_STATE", step: "IKE_READY",
 		quick: map[uint32]*quickMode{}, used: map[uint32]struct{}{}, jobs: map[uint64]func(*Context, crypt.Result){}, confirms: map[uint32]sadb.ChildID{},
+		questions: map[uint32]struct{}{},
 	}
 }
 
@@ -308,8 +311,12 @@ func (s *SA) hashOver(parts ...[]byte) []byte {
 	return crypt.PRF(s.Policy.Hash, s.keys.a, parts...)
 }
 
-// received reports a message that was taken.
+// received reports a message that was taken. Once phase 1 is complete what is
+// taken and was encrypted is the peer's own.
 func (s *SA) received(c *Context, m *message) {
+	if m.sealed && !s.Established.IsZero() {
+		s.heard = c.Now
+	}
 	s.emit(c, event.Message{
 		Dir: event.Received, Exchange: exchangeName(m.header.Exchange), Name: m.name, ID: m.header.MessageID,
 		Encrypted: m.sealed, Payloads: describe(m.payloads), Octets: len(m.raw),

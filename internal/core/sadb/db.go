@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/esp"
@@ -250,6 +251,24 @@ func (d *DB) Move(id ChildID, remote netip.AddrPort) error {
 	}
 	d.Snapshot().flows.at(n).child(id).remote.at.Store(&remote)
 	return nil
+}
+
+// Used is when the last packet was opened and sealed with an SA pair; the zero
+// Time for never, or when no such pair is installed. It belongs to the goroutine
+// that installs and removes.
+func (d *DB) Used(id ChildID) (in, out time.Time) {
+	n, ok := d.children[id]
+	if !ok {
+		return in, out
+	}
+	c := d.Snapshot().flows.at(n).child(id)
+	if c.in != nil {
+		in = c.in.use.values().LastUsed
+	}
+	if c.out != nil {
+		out = c.out.use.values().LastUsed
+	}
+	return in, out
 }
 
 func withoutKeys(c Child) Child {
