@@ -148,7 +148,9 @@ func (e *Engine) question(c *ikev1.Context, p *peer, k policy.Keepalive) {
 		// Phase 1 is the question then; what becomes of it, dead tells.
 		p.began = c.Now
 		e.deadlines.set(p.slot, c.Now.Add(k.Every))
-		e.initiate(c, p.pair)
+		if f, ok := e.settings.Flow(p.children[0].Flow); ok {
+			e.initiate(c, p.pair, f.Entry)
+		}
 		return
 	case sa == nil || !sa.Ask(c):
 		e.deadlines.set(p.slot, c.Now.Add(k.Every))
