@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"culvert/internal/conf/config"
 )
@@ -51,7 +52,34 @@ func read(path string) (*config.Config, []config.Problem, error) {
 	if c.Hostname == "" {
 		c.Hostname = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	}
-	return c, problems, nil
+	return c, append(problems, c.Load(readBeside(path), time.Now())...), nil
+}
+
+// maxFile is the largest file of a trustpoint that is read: a CRL of a large CA.
+const maxFile = 16 << 20
+
+// readBeside reads the files that trustpoints name: relative paths begin at the
+// directory of the configuration.
+func readBeside(configuration string) func(string) (config.File, error) {
+	return func(path string) (config.File, error) {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(configuration), path)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return config.File{}, err
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return config.File{}, err
+		}
+		text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+		if err == nil && len(text) > maxFile {
+			err = fmt.Errorf("it is larger than %d octets", maxFile)
+		}
+		return config.File{Text: text, Open: info.Mode().Perm()&0o077 != 0}, err
+	}
 }
 
 func plural(n int, what string) string {

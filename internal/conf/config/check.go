@@ -33,6 +33,8 @@ func checks() []check {
 		{2, "every key has a use", (*checker).keyUse, false},
 		{2, "aggressive mode is spoken knowingly", (*checker).aggressive, false},
 		{2, "the router's identity can be recognised", (*checker).identity, false},
+		{2, "certificates and keys can prove and be proved", (*checker).trustpointsWork, false},
+		{2, "trustpoints and certificate maps exist", (*checker).trustpointsExist, false},
 		{2, "keyrings exist and are used", (*checker).keyrings, false},
 		{2, "ISAKMP profiles match somebody", (*checker).profilesWork, false},
 		{3, "transform sets exist", (*checker).setsExist, true},

@@ -44,20 +44,13 @@ func (k *checker) policies() {
 	for i := range k.c.ISAKMPPolicies {
 		p := &k.c.ISAKMPPolicies[i]
 		name := fmt.Sprintf("ISAKMP policy %d", p.Priority)
-		if p.Auth.Row().Verdict == suite.Never {
-			left := ""
-			if p.AuthOrigin.IsZero() {
-				left = ", the default when authentication is not written"
-			}
-			k.add(severity, wrote(p.AuthOrigin, p.Origin), fmt.Sprintf("%s authenticates with %s%s: Culvert has pre-shared keys only", name, p.Auth, left),
-				"the policy is neither offered nor accepted", fmt.Sprintf("crypto isakmp policy %d\n authentication pre-share", p.Priority))
-		}
+		k.proof(p, name, severity)
 		k.weakPolicy(p, name, severity)
 	}
 }
 
 func (k *checker) offered(p *policy.ISAKMP) bool {
-	return p.Auth.Row().Verdict == suite.OK && (k.c.Legacy || len(weakParts(p)) == 0)
+	return k.canProve(p.Auth) && (k.c.Legacy || len(weakParts(p)) == 0)
 }
 
 func weakParts(p *policy.ISAKMP) []string {
@@ -103,16 +96,20 @@ func (k *checker) weakPolicy(p *policy.ISAKMP, name string, severity Severity) {
 
 // peerKeys looks for the key of every peer.
 func (k *checker) peerKeys() {
-	rack := k.keyrack()
+	rack, signs := k.keyrack(), k.signs()
 	asked := map[netip.Addr]bool{}
 	k.entries(func(m *CryptoMap, e *MapEntry) {
 		profile := k.profile(e.Profile)
 		for _, p := range e.Peers {
-			if asked[p.Addr] || rack.holds(profile, p.Addr) {
+			if asked[p.Addr] || rack.holds(profile, p.Addr) || signs && !k.preShared() {
 				continue
 			}
 			asked[p.Addr] = true
-			k.add(Error, p.Origin, fmt.Sprintf("there is no key for the peer %s", p.Addr),
+			severity := Error
+			if signs {
+				severity = Note // a certificate will do
+			}
+			k.add(severity, p.Origin, fmt.Sprintf("there is no key for the peer %s", p.Addr),
 				"phase 1 with it cannot authenticate: no policy with pre-share is offered", keyLines(profile, p.Addr))
 		}
 	})

@@ -1,14 +1,17 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"culvert/internal/core/flow"
+	"culvert/internal/core/suite"
 )
 
 // Each file in testdata/check is a list of configurations, each with the
@@ -34,11 +37,28 @@ func TestFindings(t *testing.T) {
 			for _, block := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n====\n") {
 				input, _, _ := strings.Cut(block, cut)
 				c, problems := parse("r1.cfg", []byte(changed(t, string(base), input)), tree)
+				problems = append(problems, c.Load(readTestFile, today)...)
 				out = append(out, input+cut+strings.TrimSuffix(lines(problems)+findings(Check(c)), "\n"))
 			}
 			compare(t, file, string(b), strings.Join(out, "\n====\n")+"\n")
 		})
 	}
+}
+
+// today is when the certificates of testdata/pki are looked at.
+var today = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// readTestFile reads what trustpoints of the tests name.
+func readTestFile(path string) (File, error) {
+	name, open := path, path == "open.key"
+	if open {
+		name = "r1.key"
+	}
+	text, err := os.ReadFile(filepath.Join("testdata/pki", name))
+	if err != nil {
+		err = errors.New("no such file")
+	}
+	return File{Text: text, Open: open}, err
 }
 
 // changed applies a case to the base: "- LINE" removes a line, anything else
@@ -161,9 +181,61 @@ func TestKeysStaySecret(t *testing.T) {
 			t.Errorf("%q: the key is shown: %s", text, seen)
 		}
 	}
+	privateKeysStaySecret(t)
 	c, _ := Parse("r1.cfg", []byte("crypto isakmp key "+key+" address 198.51.100.2"))
 	if !strings.Contains(c.Running(), key) {
 		t.Error("the running-config lacks the key")
+	}
+}
+
+// Private keys are not even printed by Running, wherever their text stands.
+func privateKeysStaySecret(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/pki/r1-pkcs1.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.Split(string(text), "\n")[1]
+	for _, before := range []string{
+		"crypto key import rsa L pem\n", "crypto key import ec L pem\n", "crypto key import dsa L pem\n", "crypto key import rsa L\n", "cry key imp rsa L pem\n", "",
+		"crypto pki trustpoint T\n", "crypto pki certificate chain T\n certificate 01\n", "router ospf 1\n", "interface Gi0/1\n ",
+	} {
+		c, problems := Parse("r1.cfg", []byte(before+string(text)+"quit\n"))
+		seen := fmt.Sprintf("%v %+v %#v %v %+v %#v", problems, problems, problems, *c, *c, *c) + c.Running() + c.RunningHidden() + findings(Check(c))
+		for _, l := range c.Ignored {
+			seen += l.Text
+		}
+		if strings.Contains(seen, secret) || len(c.KeyImports) == 0 && lines(problems) == "" {
+			t.Errorf("%q: the private key is shown, or silently dropped: %s", before, seen)
+		}
+	}
+}
+
+// A policy with ecdsa-sig stands for one policy a curve that there is a key on.
+func TestECDSAPolicies(t *testing.T) {
+	c, problems := Parse("r1.cfg", []byte(`crypto isakmp policy 10
+ encr aes
+ authentication ecdsa-sig
+ group 19
+crypto pki trustpoint A
+ certificate file r1-ec384.pem
+ private-key file r1-ec384.key
+crypto pki trustpoint B
+ certificate file r1.pem
+ private-key file r1.key
+crypto pki trustpoint C
+ certificate file r1-ec256.pem
+ private-key file r1-ec256.key
+`))
+	if before := c.Settings().Policies; len(before) != 1 || before[0].Auth != suite.ECDSA256 {
+		t.Errorf("without the files: %v", before)
+	}
+	if problems = append(problems, c.Load(readTestFile, today)...); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	p := c.Settings().Policies
+	if len(p) != 2 || p[0].Auth != suite.ECDSA384 || p[1].Auth != suite.ECDSA256 || p[0].Priority != 10 || p[1].Priority != 10 {
+		t.Errorf("policies: %v", p)
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"time"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/flow"
@@ -32,6 +33,11 @@ type Config struct {
 	Keyrings []Keyring
 	Profiles []Profile
 	Peers    []AggressivePeer
+	// Who we are and whom we trust, with certificates.
+	Trustpoints     []Trustpoint
+	Chains          []CertificateChain
+	CertificateMaps []policy.CertificateMap
+	KeyImports      []KeyImport
 
 	// Steps 1 and 4: numbered lists by number, then named lists by name.
 	AccessLists []*flow.List
@@ -59,6 +65,8 @@ type Config struct {
 	// Ignored holds every line outside the commands above: global ones in
 	// order, then those of each interface, then those of each access list.
 	Ignored []IgnoredLine
+
+	now time.Time // of Load
 }
 
 // Interface is one "interface" block.

@@ -57,6 +57,10 @@ func hostile() []string {
 		"interface a0\n  foo\n bar\nfoo\n ip address 1.1.1.1 255.255.255.255\n!\nline\n x", "  interface a0\n x\n  y\n   z",
 		"interface Gi0/0\n crypto map a\n crypto map a 1 ipsec-isakmp\n crypto map a", strings.Repeat("crypto ", 40),
 		"access-list 100 permit tcp any eq" + strings.Repeat(" 1", 12) + " any", "hostname " + strings.Repeat("x", 300),
+		"crypto key import rsa x pem", "crypto key import rsa x pem\nquit", "-----BEGIN", "-----BEGIN X-----\nfoo", "crypto pki certificate chain T\ncertificate file x\ncert 1\nquit",
+		"crypto keyring a\n rsa-pubkey\n key-string\nquit\n pre-shared-key hostname ! key !", "crypto pki certificate map M 1\n name eq !\n name co  a  b ",
+		"crypto isakmp profile p\n match identity host domain\n match identity host domain domain\n self-identity fqdn !\n keyring ! x",
+		"crypto pki trustpoint t\n match certificate m !\n match certificate m  a !\n enrollment ! x\n no enrollment\n crl file crl",
 		"ip route 0.0.0.0 0.0.0.0 gig 0/1 1.2.3.4 name 5 6", "crypto isakmp policy 1\n lifetime 60\nexit\nexit\nend\nend",
 	}
 }

@@ -29,13 +29,13 @@ const (
 
 // grammar is the tree of every configuration command.
 func grammar() *ios.Tree {
-	return ios.Must(ios.New(glossary(), slices.Concat(stepModes(), peerModes())...))
+	return ios.Must(ios.New(glossary(), slices.Concat(stepModes(), peerModes(), pkiModes())...))
 }
 
 // stepModes are the modes of the five steps themselves.
 func stepModes() []ios.Mode {
 	return []ios.Mode{
-		{Name: modeGlobal, Negatable: true, Commands: slices.Concat(globalCommands(), cryptoCommands(), peerCommands(), accessListCommands(), unsupportedCommands())},
+		{Name: modeGlobal, Negatable: true, Commands: slices.Concat(globalCommands(), cryptoCommands(), peerCommands(), pkiCommands(), accessListCommands(), unsupportedCommands())},
 		{Name: modeInterface, Negatable: true, Commands: interfaceCommands()},
 		{Name: modePolicy, Negatable: true, Commands: policyCommands()},
 		{Name: modeTransform, Negatable: true, Commands: []ios.Command{
@@ -47,6 +47,9 @@ func stepModes() []ios.Mode {
 		{Name: modeStandard, Negatable: true, Commands: listCommands(standardEntry())},
 	}
 }
+
+// alternatives is "a | b | c" of words.
+func alternatives(words string) string { return strings.Join(strings.Fields(words), " | ") }
 
 func globalCommands() []ios.Command {
 	return []ios.Command{
@@ -169,9 +172,6 @@ func unsupportedCommands() []ios.Command {
 	var out []ios.Command
 	for _, c := range []struct{ syntax, why string }{
 		{"crypto ikev2", "IKEv2"},
-		{"crypto pki", "certificates"},
-		{"crypto ca", "certificates"},
-		{"crypto key", "RSA and EC keys for certificates"},
 		{"crypto dynamic-map <name:WORD>", "dynamic crypto maps, for peers whose address is not known"},
 		{"crypto isakmp client", "remote access clients"},
 		{"crypto isakmp { diagnose | disconnect-revoked-peers | xauth | nat-traversal }", "this ISAKMP setting"},

@@ -28,12 +28,14 @@ func parse(name string, text []byte, tree *ios.Tree) (*Config, []Problem) {
 		switch l.Kind {
 		case ios.Blank:
 		case ios.Text:
-			r.keeps = nil
+			r.keeps, r.capture = nil, nil
 			r.command(l)
 		case ios.Exec:
 			r.ignore(l, "")
 		case ios.Verbatim:
 			r.verbatim(l)
+		case ios.PEM:
+			r.pem(l)
 		case ios.Unclosed:
 			r.report(Error, l, l.Column, "", "this block is not closed: the file ends before its delimiter or \"quit\"", "")
 		}
@@ -60,26 +62,35 @@ type reader struct {
 	keeps *[]IgnoredLine
 
 	// What the lines of the current mode are about.
-	iface     *Interface
-	policy    *policy.ISAKMP
-	set       *TransformSet
-	entry     *MapEntry
-	list      *listBuilder
-	ring      *ringBuilder
-	profile   *Profile
-	peerBlock *AggressivePeer
+	iface      *Interface
+	policy     *policy.ISAKMP
+	set        *TransformSet
+	entry      *MapEntry
+	list       *listBuilder
+	ring       *ringBuilder
+	profile    *Profile
+	peerBlock  *AggressivePeer
+	trustpoint *Trustpoint
+	chain      *chainBuilder
+	rules      *policy.CertificateRules
+	// capture takes the lines of a certificate or key, nil outside one.
+	capture func(ios.Line)
 
-	interfaces register[string, Interface]
-	policies   register[int, policy.ISAKMP]
-	keys       register[keyID, Key]
-	lists      register[string, listBuilder]
-	sets       register[string, TransformSet]
-	maps       register[string, mapBuilder]
-	routes     register[routeID, Route]
-	routesTo   map[netip.Prefix][]routeID // may hold removed ones
-	rings      register[string, ringBuilder]
-	profiles   register[string, Profile]
-	peers      register[peerID, AggressivePeer]
+	interfaces  register[string, Interface]
+	policies    register[int, policy.ISAKMP]
+	keys        register[keyID, Key]
+	lists       register[string, listBuilder]
+	sets        register[string, TransformSet]
+	maps        register[string, mapBuilder]
+	routes      register[routeID, Route]
+	routesTo    map[netip.Prefix][]routeID // may hold removed ones
+	rings       register[string, ringBuilder]
+	profiles    register[string, Profile]
+	peers       register[peerID, AggressivePeer]
+	trustpoints register[string, Trustpoint]
+	chains      register[string, chainBuilder]
+	certMaps    register[string, certMapBuilder]
+	imports     register[importID, KeyImport]
 }
 
 // keyID tells two keys apart: one address or name has one key.
@@ -105,6 +116,8 @@ func newReader(name string, tree *ios.Tree) *reader {
 			modeGlobal: globalHandlers(), modeInterface: interfaceHandlers(), modePolicy: policyHandlers(),
 			modeTransform: transformHandlers(), modeMap: mapHandlers(), modeExtended: listHandlers(), modeStandard: listHandlers(),
 			modeKeyring: keyringHandlers(), modeProfile: profileHandlers(), modePeer: peerHandlers(),
+			modeTrustpoint: trustpointHandlers(),
+			modeChain:      {"certificate": (*reader).certificate}, modeCertMap: {"rule": (*reader).certificateRule},
 		},
 	}
 }
@@ -172,7 +185,7 @@ func (r *reader) global(m *ios.Match, l ios.Line) {
 // apply hands a matched line to its handler and enters the mode it opens.
 func (r *reader) apply(mode string, m *ios.Match, l ios.Line) {
 	switch m.Command.Name {
-	case unsupported, inert:
+	case unsupported, inert, enrolment:
 		r.notDone(mode, m, l)
 	case "exit", "end":
 		r.leave()
@@ -197,6 +210,9 @@ func (r *reader) notDone(mode string, m *ios.Match, l ios.Line) {
 	severity, what := Error, "valid IOS that Culvert does not support yet: "+m.Command.Help
 	if negated || m.Command.Name == inert {
 		severity, what = Warning, "kept without effect, Culvert does not support it yet: "+m.Command.Help
+	}
+	if m.Command.Name == enrolment {
+		severity, what = Note, "kept without effect: it is about "+m.Command.Help
 	}
 	w := m.Words[0]
 	for _, o := range m.Words {
@@ -234,6 +250,8 @@ func (r *reader) kept(mode string) *[]IgnoredLine {
 		return &r.profile.Kept
 	case modePeer:
 		return &r.peerBlock.Kept
+	case modeTrustpoint:
+		return &r.trustpoint.Kept
 	}
 	return nil
 }
@@ -246,11 +264,14 @@ func (r *reader) keep(to *[]IgnoredLine, l ios.Line, text string) {
 // verbatim keeps a line of a banner, a certificate or a key with the line
 // that began it.
 func (r *reader) verbatim(l ios.Line) {
-	if r.keeps != nil {
+	switch {
+	case r.capture != nil:
+		r.capture(l)
+	case r.keeps != nil:
 		r.keep(r.keeps, l, l.Raw)
-		return
+	default:
+		r.ignore(l, r.owner)
 	}
-	r.ignore(l, r.owner)
 }
 
 // misfit decides what a line that fits nothing is: ours and wrong, or not ours.
@@ -322,7 +343,8 @@ func headers() map[string]string {
 	return map[string]string{
 		modePolicy: "crypto isakmp policy PRIORITY", modeTransform: "crypto ipsec transform-set NAME …",
 		modeMap: "crypto map NAME SEQ ipsec-isakmp", modeKeyring: "crypto keyring NAME", modeProfile: "crypto isakmp profile NAME",
-		modePeer: "crypto isakmp peer address PEER", modeExtended: "ip access-list extended NAME", modeStandard: "ip access-list standard NAME",
+		modePeer: "crypto isakmp peer address PEER", modeTrustpoint: "crypto pki trustpoint NAME", modeChain: "crypto pki certificate chain NAME",
+		modeCertMap: "crypto pki certificate map NAME SEQ", modeExtended: "ip access-list extended NAME", modeStandard: "ip access-list standard NAME",
 	}
 }
 
@@ -380,6 +402,7 @@ func (r *reader) finish() {
 		c.Keyrings = append(c.Keyrings, b.build())
 	}
 	c.Profiles, c.Peers = r.profiles.all(), r.peers.all()
+	r.finishPKI()
 	c.TransformSets = r.sets.all()
 	c.Routes = r.routes.all()
 	for _, b := range r.maps.all() {

@@ -23,6 +23,7 @@ func globalHandlers() map[string]handler {
 		"nat-keepalive": (*reader).natKeepalive, "identity": (*reader).identity, "spi-recovery": (*reader).flag,
 		"fragmentation": (*reader).flag, "domain": (*reader).domain,
 		"keyring": (*reader).keyringLine, "profile": (*reader).profileLine, "peer": (*reader).peerLine,
+		"trustpoint": (*reader).trustpointLine, "chain": (*reader).chainLine, "certificate-map": (*reader).certMapLine, "key-import": (*reader).keyImport,
 		"aggressive": (*reader).flag, "default-policy": (*reader).flag, "log-sessions": (*reader).flag, "shield": (*reader).flag,
 		"nat-transparency": (*reader).natTransparency,
 		"lifetime":         (*reader).globalLifetime, "replay-window": (*reader).replayWindow, "transform-set": (*reader).transformSet,

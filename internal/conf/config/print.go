@@ -30,6 +30,7 @@ func (c *Config) Running() string {
 			p.raw(l.Text)
 		}
 	}
+	p.pki(c)
 	p.isakmp(c)
 	p.ipsec(c)
 	p.maps(c)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"culvert/internal/core/crypt"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
 )
@@ -16,10 +17,10 @@ import (
 // is negotiated while the traffic stays caught. The lists are shared with c.
 func (c *Config) Settings() policy.Settings {
 	s := policy.Settings{Hostname: c.Hostname, Legacy: c.Legacy, ReplayWindow: c.ReplayWindow, NATKeepalive: time.Duration(c.ISAKMP.NATKeepalive) * time.Second}
-	if c.ISAKMPEnabled {
-		s.Policies = append(s.Policies, c.ISAKMPPolicies...)
-	}
 	x := indexOf(c)
+	if c.ISAKMPEnabled {
+		s.Policies = x.policies()
+	}
 	x.phase1(&s)
 	for i := range c.Interfaces {
 		f := &c.Interfaces[i]
@@ -77,12 +78,16 @@ type index struct {
 	// profiles are those of c in their order, and where each is.
 	profiles  []policy.Profile
 	profileAt map[string]int
+	// trustpoints are those of c in their order.
+	trustpoints []policy.Trustpoint
+	certMaps    map[string]*policy.CertificateMap
+	imports     map[importID]crypt.Signer
 }
 
 func indexOf(c *Config) *index {
 	x := &index{
 		c: c, ports: map[string]*Interface{}, lists: map[string]*flow.List{}, sets: map[string]*TransformSet{},
-		maps: map[string]*CryptoMap{}, applied: map[string][]*Interface{}, profileAt: map[string]int{},
+		maps: map[string]*CryptoMap{}, applied: map[string][]*Interface{}, profileAt: map[string]int{}, certMaps: map[string]*policy.CertificateMap{}, imports: map[importID]crypt.Signer{},
 	}
 	for i := range c.Interfaces {
 		f := &c.Interfaces[i]
@@ -103,6 +108,7 @@ func indexOf(c *Config) *index {
 	for i := range c.Profiles {
 		x.profileAt[c.Profiles[i].Name] = i
 	}
+	x.buildTrustpoints()
 	x.buildProfiles()
 	return x
 }

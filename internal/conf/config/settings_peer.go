@@ -29,7 +29,7 @@ func (x *index) phase1(s *policy.Settings) {
 		a := policy.AggressivePeer{Addr: p.Addr, Host: p.Host, Self: p.Self, HasSelf: p.HasSelf, Secret: p.Secret, Origin: p.Origin}
 		s.Aggressive = append(s.Aggressive, a)
 	}
-	s.Profiles = x.profiles
+	s.Profiles, s.Trustpoints = x.profiles, x.trustpoints
 }
 
 func (i Identity) kind() policy.IdentityKind {
@@ -103,10 +103,4 @@ func (x *index) profile(name string) *policy.Profile {
 		return &x.profiles[i]
 	}
 	return nil
-}
-
-// certificateMap finds a certificate map by its name. One that is not defined
-// has no entries: no certificate satisfies it.
-func (x *index) certificateMap(name string) *policy.CertificateMap {
-	return &policy.CertificateMap{Name: name}
 }

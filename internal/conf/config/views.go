@@ -29,6 +29,10 @@ func (c *Config) RunningHidden() string {
 	for i := range hidden.Profiles {
 		hidden.Profiles[i].Kept = hiddenLines(hidden.Profiles[i].Kept)
 	}
+	hidden.Trustpoints = slices.Clone(c.Trustpoints)
+	for i := range hidden.Trustpoints {
+		hidden.Trustpoints[i].Kept = hiddenLines(hidden.Trustpoints[i].Kept)
+	}
 	hidden.Ignored = hiddenLines(c.Ignored)
 	return hidden.Running()
 }

@@ -15,6 +15,8 @@ snmp-server community SECRET RO
 crypto isakmp key SECRET address 198.51.100.2
 crypto keyring K
  pre-shared-key address 198.51.100.3 key SECRET
+crypto pki trustpoint T
+ password 7 SECRET
 crypto isakmp peer hostname r3
  set aggressive-mode password SECRET
 ntp authentication-key 1 md5 SECRET 7

@@ -15,6 +15,7 @@ const (
 	Exec                     // typed at an exec prompt, "R1#show run": not configuration
 	Verbatim                 // inside a banner, a certificate or a key in hexadecimal
 	Unclosed                 // the file ends inside one; the Line is its first
+	PEM                      // PEM text, announced by a command or not: it may be a private key
 )
 
 // Line is one line of a file.
@@ -34,8 +35,9 @@ type Line struct {
 
 // Lines cuts a text into lines. It takes off a byte order mark, carriage
 // returns, prompts and the marks of a pager, and marks the lines inside
-// banners ("banner motd ^C … ^C"), certificates ("certificate … quit") and
-// "key-string … quit" as Verbatim.
+// banners ("banner motd ^C … ^C"), certificates ("certificate … quit"),
+// "key-string … quit" as Verbatim, and PEM text as PEM, up to its end or, behind
+// "crypto key import … pem", up to "quit".
 func Lines(text string) iter.Seq[Line] {
 	return func(yield func(Line) bool) {
 		b := block{}
@@ -45,8 +47,11 @@ func Lines(text string) iter.Seq[Line] {
 			raw = strings.TrimRight(raw, "\r\n")
 			var l Line
 			if b.inside() {
-				l = Line{Kind: Verbatim, Number: n, Raw: raw, Body: raw, Column: 1}
+				l = Line{Kind: b.kind, Number: n, Raw: raw, Body: raw, Column: 1}
 				b.next(raw)
+			} else if strings.HasPrefix(strings.TrimLeft(raw, blanks), pemBegin) {
+				l = Line{Kind: PEM, Number: n, Raw: raw, Body: raw, Column: 1}
+				b = block{first: l, until: pemEnd, kind: PEM}
 			} else {
 				l = readLine(raw)
 				l.Number = n
@@ -110,10 +115,14 @@ func cutPrompt(s string) (mode, rest string, ok bool) {
 	return "", s, false
 }
 
+// What PEM text begins and ends with (RFC 7468 section 3).
+const pemBegin, pemEnd = "-----BEGIN ", "-----END "
+
 // block is a run of lines that are not commands.
 type block struct {
 	first Line
-	until string // the delimiter of a banner, or "quit"
+	until string   // the delimiter of a banner, "quit", or the end of PEM text
+	kind  LineKind // of the lines inside
 }
 
 func (b *block) inside() bool { return b.until != "" }
@@ -124,9 +133,23 @@ func (b *block) begin(l Line) {
 	switch first := strings.ToLower(words[0]); {
 	case len(first) >= 3 && foldPrefix("banner", first) && len(words) > 1:
 		b.banner(l, words)
-	case first == "certificate" && len(words) > 1, first == "key-string" && len(words) == 1:
-		b.first, b.until = l, "quit"
+	case len(first) >= 4 && foldPrefix("certificate", first) && len(words) > 1 && isCertificate(words), first == "key-string" && len(words) == 1:
+		b.first, b.until, b.kind = l, "quit", Verbatim
+	case isImport(words):
+		b.first, b.until, b.kind = l, "quit", PEM
 	}
+}
+
+// isCertificate reports whether a certificate follows: "certificate file PATH"
+// names a file, and "certificate ca 01 nvram:CA.cer" one of the router's own.
+func isCertificate(words []string) bool {
+	last := strings.ToLower(words[len(words)-1])
+	return !strings.EqualFold(words[1], "file") && !strings.HasPrefix(last, "nvram:")
+}
+
+// isImport reports whether a private key follows: "crypto key import rsa LABEL pem".
+func isImport(words []string) bool {
+	return len(words) == 6 && foldPrefix("crypto", words[0]) && foldPrefix("key", words[1]) && foldPrefix("import", words[2]) && foldPrefix("pem", words[5])
 }
 
 // banner finds the delimiter: the first character after the banner's type,
@@ -145,7 +168,7 @@ func (b *block) banner(l Line, words []string) {
 		delimiter = "^C"
 	}
 	if !strings.Contains(rest[len(delimiter):], delimiter) {
-		b.first, b.until = l, delimiter
+		b.first, b.until, b.kind = l, delimiter, Verbatim
 	}
 }
 
