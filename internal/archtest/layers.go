@@ -20,7 +20,7 @@ func layers() []layer {
 		// The prompt and the words of show and debug are read with the tree of
 		// conf/ios, which gives help and abbreviation to configuration as well.
 		{"internal/face", []string{"internal/core", "internal/conf/ios"}},
-		{"internal/conf", []string{"internal/core/origin", "internal/core/suite", "internal/core/flow", "internal/core/policy", "internal/core/crypt"}},
+		{"internal/conf", []string{"internal/core/origin", "internal/core/suite", "internal/core/flow", "internal/core/policy", "internal/core/crypt", "internal/core/pki"}},
 		{"internal/core", nil},
 		{"internal/archtest", nil},
 		{"internal/doctest", nil},

@@ -257,7 +257,7 @@ const maxName = 128
 
 // String is the identity for people, safe on a terminal and in a log whatever
 // the peer wrote: "198.51.100.1", "10.1.0.0/16", "10.0.0.1-10.0.0.9",
-// "r1.example.org"; octets that are no text in hexadecimal. Protocol and port
+// "r1.example.org", "CN=r1,O=lab"; octets that are no text in hexadecimal. Protocol and port
 // follow when given: "10.1.0.0/16 protocol 6 port 22".
 func (d Identification) String() string {
 	s := d.name()
@@ -276,6 +276,9 @@ func (d Identification) name() string {
 	case IDFQDN, IDUserFQDN:
 		q := strconv.QuoteToASCII(string(data))
 		return q[1:len(q)-1] + more
+	}
+	if d.Type == IDDN && isName(d.Data) {
+		return NameText(d.Data)
 	}
 	if first, last, err := d.Range(); err == nil {
 		switch p, err := d.Prefix(); {
