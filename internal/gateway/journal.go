@@ -146,8 +146,8 @@ func (j *journal) audit(a fastpath.Audit) {
 	local, remote := a.Local.Addr(), a.Remote.Addr()
 	switch a.Why {
 	case fastpath.BadSPI:
-		text = fmt.Sprintf("%%CRYPTO-4-RECVD_PKT_INV_SPI: decaps: rec'd IPSEC packet has invalid spi for destaddr=%s, prot=50, spi=0x%08X(%d), srcaddr=%s",
-			local, a.SPI, a.SPI, remote)
+		text = fmt.Sprintf("%%CRYPTO-4-RECVD_PKT_INV_SPI: decaps: rec'd IPSEC packet has invalid spi for destaddr=%s, prot=%d, spi=0x%08X(%d), srcaddr=%s",
+			local, a.Proto, a.SPI, a.SPI, remote)
 	case fastpath.BadICV:
 		text = fmt.Sprintf("%%CRYPTO-4-RECVD_PKT_MAC_ERR: decrypt: mac verify failed for connection id=%d local=%s remote=%s spi=%08X seqno=%08X",
 			a.Child, local, remote, a.SPI, a.Seq)

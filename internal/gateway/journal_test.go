@@ -107,7 +107,7 @@ func TestSubscribe(t *testing.T) {
 // Packets that the data path drops are told in IOS's words, once in a while for
 // each SA.
 func TestAudit(t *testing.T) {
-	a := fastpath.Audit{Local: localIKE, Remote: peerIKE, SPI: 0xAABBCCDD, Seq: 7, Child: 3}
+	a := fastpath.Audit{Local: localIKE, Remote: peerIKE, Proto: 50, SPI: 0xAABBCCDD, Seq: 7, Child: 3}
 	inner := flow.Tuple{Src: netip.MustParseAddr("10.1.1.1"), Dst: netip.MustParseAddr("10.2.2.2"), Proto: flow.TCP, SrcPort: 1, DstPort: 2}
 	for _, c := range []struct {
 		why  fastpath.Drop

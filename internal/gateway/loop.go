@@ -201,6 +201,9 @@ func (g *Gateway) upcalls() fastpath.Upcalls {
 		Expire: func(id sadb.ChildID, hard bool) { g.ask(door.Expire{Child: id, Hard: hard}) },
 		Audit:  g.journal.audit,
 		Moved:  g.moved,
+		InvalidSPI: func(local, remote netip.AddrPort, proto uint8, spi uint32) {
+			g.offer(door.InvalidSPI{Local: local, Remote: remote, Protocol: proto, SPI: spi})
+		},
 	}
 }
 

@@ -9,8 +9,10 @@ import (
 	"os"
 	"strings"
 
-	"culvert/internal/core/esp"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
+	"culvert/internal/core/sadb"
+	"culvert/internal/core/suite"
 	"culvert/internal/edge/fastpath"
 	"culvert/internal/edge/guard"
 	"culvert/internal/edge/rawsock"
@@ -21,7 +23,6 @@ import (
 const (
 	portIKE  = 500
 	portNATT = 4500
-	protoESP = 50
 
 	// Marks of the guard, and the routing table it diverts to; all three are the gateway's own.
 	markDivert = 0x1cbe1
@@ -84,12 +85,19 @@ func (g *Gateway) listen(local netip.Addr) error {
 		}
 		g.sockets[at] = s
 	}
-	raw, err := rawsock.Listen(local, protoESP, rawsock.Options{Mark: markOwn})
+	at := netip.AddrPortFrom(local, portNATT)
+	sockets := fastpath.Sockets{UDP: g.sockets[at]}
+	raw, err := rawsock.Listen(local, flow.ESP, options)
 	if err != nil {
 		return err
 	}
-	at := netip.AddrPortFrom(local, portNATT)
-	return g.path.AddLocal(at, raw, g.sockets[at])
+	sockets.ESP = raw
+	whole, err := rawsock.ListenWhole(local, flow.AH, options)
+	if err != nil {
+		return errors.Join(err, raw.Close())
+	}
+	sockets.AH = whole
+	return g.path.AddLocal(at, sockets)
 }
 
 // closeSockets closes what the data path has not closed already.
@@ -133,6 +141,9 @@ func (g *Gateway) guardConfig() (guard.Config, error) {
 	}
 	for i := range g.settings.Entries {
 		e := &g.settings.Entries[i]
+		if e.ACL == nil {
+			continue // a dynamic entry: its flows are defined when a peer comes
+		}
 		c.Flows = append(c.Flows, guard.Protect{Name: fmt.Sprintf("%s %d", e.Map, e.Seq), Interface: e.Interface, ACL: e.ACL})
 	}
 	return c, nil
@@ -177,7 +188,8 @@ func (g *Gateway) innerMTU() int {
 	for i := range g.settings.Entries {
 		e := &g.settings.Entries[i]
 		for _, t := range g.settings.UsableSets(e) {
-			mtu = min(mtu, esp.PlaintextMTU(t, true, g.pathMTU(e)))
+			t.Mode = suite.Tunnel // which every peer may fall back to, and which needs more room
+			mtu = min(mtu, sadb.PlaintextMTU(g.pathMTU(e), t, t.AH == suite.NoHash, false))
 		}
 	}
 	return mtu

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net/netip"
 
+	"culvert/internal/core/ah"
 	"culvert/internal/core/esp"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
+	"culvert/internal/core/suite"
 )
 
 // Probe sends one packet of the flow's traffic through the very code of the
@@ -28,28 +30,36 @@ func (w *World) Probe(from, to *Host, f policy.Flow) error {
 	case sa == nil:
 		return errors.New("no IPsec SA")
 	}
-	buf := make([]byte, esp.Headroom+len(inner)+esp.Tailroom)
-	copy(buf[esp.Headroom:], inner)
-	packet, _, err := sa.Seal(buf, esp.Headroom, len(inner), w.Now.UnixNano())
+	buf := make([]byte, sadb.Headroom+len(inner)+sadb.Tailroom)
+	copy(buf[sadb.Headroom:], inner)
+	packet, _, err := sa.Seal(buf, sadb.Headroom, len(inner), w.Now.UnixNano())
 	if err != nil {
 		return err
 	}
-	if outer := outer(sa); !to.admits(outer) {
+	outer := outer(sa)
+	if !to.admits(outer) {
 		return fmt.Errorf("the interface ACL of %s drops %s", to.Name, outer)
 	}
-	spi, _, _ := esp.Header(packet)
 	if err := w.passes(sa, to); err != nil {
 		return err
 	}
-	in := to.DB.Snapshot().Inbound(spi)
-	if in == nil {
-		return fmt.Errorf("%s does not know SPI %#08x", to.Name, spi)
+	packet, at := arrived(sa, packet)
+	proto, spi := uint8(esp.Proto), uint32(0)
+	if outer.Proto == ah.ProtoAH {
+		proto = ah.ProtoAH
+		spi, _, _ = ah.Header(packet[at:])
+	} else {
+		spi, _, _ = esp.Header(packet[at:])
 	}
-	opened, err := in.Open(packet, w.Now.UnixNano())
+	in := to.DB.Snapshot().Inbound(proto, spi)
+	if in == nil {
+		return fmt.Errorf("%s does not know SPI %#08x of %s", to.Name, spi, flow.ProtoName(proto))
+	}
+	opened, err := in.Open(packet, at, w.Now.UnixNano())
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(opened.Payload, inner) {
+	if len(opened.Payload) != len(inner) || !bytes.Equal(opened.Payload[20:], inner[20:]) || opened.Payload[9] != inner[9] {
 		return errors.New("the packet came out changed")
 	}
 	if !in.Child.Selectors.MatchIn(t) {
@@ -61,10 +71,25 @@ func (w *World) Probe(from, to *Host, f policy.Flow) error {
 // outer is what the far interface ACL sees of the SA's packets.
 func outer(sa *sadb.Out) flow.Tuple {
 	t := flow.Tuple{Src: sa.Child.Local.Addr(), Dst: sa.Remote().Addr(), Proto: flow.ESP}
+	if sa.Child.Set.AH != suite.NoHash {
+		t.Proto = flow.AH
+	}
 	if sa.Child.Encap {
 		t.Proto, t.SrcPort, t.DstPort = flow.UDP, sa.Child.Local.Port(), sa.Remote().Port()
 	}
 	return t
+}
+
+// arrived is a sealed packet as the other end's socket gives it, and how many
+// octets of it are an IPv4 header; there is none in UDP.
+func arrived(sa *sadb.Out, packet []byte) ([]byte, int) {
+	switch {
+	case sa.Child.Encap:
+		return append(make([]byte, 0, len(packet)+20), packet...), 0
+	case sa.Whole():
+		return packet, int(packet[0]&15) * 4
+	}
+	return append(ipv4(outer(sa))[:20], packet...), 20
 }
 
 // passes reports whether an SA's packets get from end to end: a NAT lets through

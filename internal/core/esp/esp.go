@@ -18,6 +18,10 @@
 //	|            Integrity Check Value-ICV (12 to 32 octets)        |
 //	+---------------------------------------------------------------+
 //
+// Extended sequence numbers (section 2.2.1) have 64 bits. The packet carries the
+// lower half; the HMAC covers the upper half as if it stood behind the Next
+// Header field, GCM as part of the AAD (RFC 4106 section 5).
+//
 // Algorithms: AES-CBC (RFC 3602), DES (RFC 2405) and 3DES (RFC 2451) and NULL
 // (RFC 2410), always with HMAC-MD5-96 (RFC 2403), HMAC-SHA1-96 (RFC 2404) or
 // HMAC-SHA2 (RFC 4868); AES-GCM with a 16-octet ICV (RFC 4106). Encryption
@@ -46,8 +50,9 @@ import (
 
 // Octets of the parts of a packet.
 const (
-	HeaderLen  = 8 // SPI and sequence number
-	trailerLen = 2 // pad length and next header
+	Proto      = 50 // the protocol number of ESP
+	HeaderLen  = 8  // SPI and sequence number
+	trailerLen = 2  // pad length and next header
 	maxIV      = 16
 	maxPad     = 15
 	maxICV     = 32
@@ -92,7 +97,8 @@ var (
 type layout struct {
 	iv    int
 	icv   int
-	align int // payload, padding and trailer together are a multiple of it
+	align int  // payload, padding and trailer together are a multiple of it
+	esn   bool // extended sequence numbers
 }
 
 // layoutOf is the layout of set, or an error for a set that cannot be carried.
@@ -110,7 +116,7 @@ func layoutOf(set policy.TransformSet) (layout, error) {
 	}
 	// RFC 4303 section 2.4: the trailer ends on a 4-octet boundary, whatever
 	// the cipher's block.
-	l := layout{iv: c.IV, icv: h.ICV, align: max(c.Block, 4)}
+	l := layout{iv: c.IV, icv: h.ICV, align: max(c.Block, 4), esn: set.ESN}
 	if set.Cipher.Combined() {
 		l.icv = c.ICV
 	}
@@ -140,44 +146,4 @@ func Header(packet []byte) (spi, seq uint32, ok bool) {
 		return 0, 0, false
 	}
 	return binary.BigEndian.Uint32(packet), binary.BigEndian.Uint32(packet[4:]), true
-}
-
-const (
-	outerIPv4 = 20
-	outerUDP  = 8
-)
-
-// Overhead is the most octets that sealing adds to an inner packet in tunnel
-// mode over IPv4: outer header, with encap the UDP header, ESP header, IV, the
-// longest padding, trailer and ICV. It is 0 for a set that cannot be carried.
-func Overhead(set policy.TransformSet, encap bool) int {
-	l, err := layoutOf(set)
-	if err != nil {
-		return 0
-	}
-	n := outerIPv4 + l.header() + l.align - 1 + trailerLen + l.icv
-	if encap {
-		n += outerUDP
-	}
-	return n
-}
-
-// PlaintextMTU is the largest inner packet, in octets, whose sealed packet fits
-// pathMTU octets over IPv4: what "show crypto ipsec sa" calls plaintext mtu. In
-// transport mode the inner header is the outer one, so 20 octets more fit. For a
-// set that cannot be carried it is pathMTU, and never less than 0.
-func PlaintextMTU(set policy.TransformSet, encap bool, pathMTU int) int {
-	l, err := layoutOf(set)
-	if err != nil {
-		return pathMTU
-	}
-	room := pathMTU - outerIPv4 - l.header() - l.icv
-	if encap {
-		room -= outerUDP
-	}
-	n := room/l.align*l.align - trailerLen
-	if set.Mode == suite.Transport {
-		n += outerIPv4
-	}
-	return max(n, 0)
 }

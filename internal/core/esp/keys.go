@@ -4,10 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
-	"crypto/hmac"
-	"crypto/sha512"
 	"fmt"
-	"hash"
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/policy"
@@ -26,7 +23,7 @@ type ciphers struct {
 	aead  cipher.AEAD
 	salt  [4]byte
 	block cipher.Block // of a CBC mode
-	mac   *mac
+	mac   *crypt.MAC
 }
 
 // newCiphers checks the key lengths and expands the keys.
@@ -61,27 +58,7 @@ func newCiphers(set policy.TransformSet, encr, integ crypt.Secret) (ciphers, err
 		return ciphers{}, fmt.Errorf("%s: %w", set.Words(), err)
 	}
 	if set.Integ != suite.NoHash {
-		k.mac = newMAC(set.Integ, integ)
+		k.mac = crypt.NewMAC(set.Integ, integ)
 	}
 	return k, nil
-}
-
-// mac is a truncated HMAC that is used again and again.
-type mac struct {
-	h   hash.Hash
-	out [sha512.Size]byte
-	icv int
-}
-
-func newMAC(h suite.Hash, key crypt.Secret) *mac {
-	m := &mac{h: hmac.New(crypt.NewHash(h), key.Bytes()), icv: h.Row().ICV}
-	m.h.Reset() // keeps the keyed states, so that no later Reset allocates
-	return m
-}
-
-// sum is the ICV of b, valid until the next call.
-func (m *mac) sum(b []byte) []byte {
-	m.h.Reset()
-	m.h.Write(b)
-	return m.h.Sum(m.out[:0])[:m.icv]
 }

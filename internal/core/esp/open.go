@@ -17,10 +17,12 @@ type Opener struct {
 	aead cipher.AEAD
 	salt [4]byte
 	cbc  ivMode // nil for NULL and GCM
-	mac  *mac
+	mac  *crypt.MAC
 	// Scratch memory, see Sealer.
 	nonce [12]byte
 	block [aes.BlockSize]byte
+	aad   aad
+	high  [4]byte
 }
 
 // NewOpener makes the opener of an inbound SA; keys and errors as NewSealer.
@@ -62,10 +64,11 @@ func (o *Opener) Check(packet []byte) error {
 
 // Authenticate verifies the ICV, decrypts in place and returns payload, padding
 // and trailer, a part of packet. Nothing is decrypted before the ICV is known
-// to be right (for GCM both are one step). After nil the caller updates its
-// replay window and goes on with Trim. Errors: ErrShort, ErrLength, ErrICV;
+// to be right (for GCM both are one step). seq is the whole sequence number,
+// whose upper half an extended one does not carry. After nil the caller updates
+// its replay window and goes on with Trim. Errors: ErrShort, ErrLength, ErrICV;
 // packet's contents are then undefined.
-func (o *Opener) Authenticate(packet []byte) ([]byte, error) {
+func (o *Opener) Authenticate(packet []byte, seq uint64) ([]byte, error) {
 	if err := o.Check(packet); err != nil {
 		return nil, err
 	}
@@ -73,12 +76,12 @@ func (o *Opener) Authenticate(packet []byte) ([]byte, error) {
 	if o.aead != nil {
 		copy(o.nonce[:], o.salt[:])
 		copy(o.nonce[4:], packet[HeaderLen:h])
-		if _, err := o.aead.Open(packet[h:h], o.nonce[:], packet[h:], packet[:HeaderLen]); err != nil {
+		if _, err := o.aead.Open(packet[h:h], o.nonce[:], packet[h:], o.aad.of(packet, seq, o.esn)); err != nil {
 			return nil, ErrICV
 		}
 		return packet[h:end], nil
 	}
-	if subtle.ConstantTimeCompare(o.mac.sum(packet[:end]), packet[end:]) != 1 {
+	if subtle.ConstantTimeCompare(o.mac.Sum(packet[:end], upper(&o.high, seq, o.esn)), packet[end:]) != 1 {
 		return nil, ErrICV
 	}
 	if o.cbc != nil {
@@ -109,11 +112,12 @@ func Trim(plain []byte) (payload []byte, next uint8, err error) {
 	return plain[:n-pad], plain[n+1], nil
 }
 
-// Open is Authenticate and Trim in one, for a caller without a replay window.
-// seq is the packet's sequence number, authentic when err is nil.
+// Open is Authenticate and Trim in one, for a caller without a replay window
+// and without extended sequence numbers beyond 2³²-1. seq is the packet's
+// sequence number, authentic when err is nil.
 func (o *Opener) Open(packet []byte) (payload []byte, next uint8, seq uint32, err error) {
 	_, seq, _ = Header(packet)
-	plain, err := o.Authenticate(packet)
+	plain, err := o.Authenticate(packet, uint64(seq))
 	if err != nil {
 		return nil, 0, 0, err
 	}

@@ -11,9 +11,28 @@ import (
 	"culvert/internal/core/policy"
 )
 
-// maxSeq is the last sequence number of an SA without extended ones: "the
-// transmitted sequence number must never be allowed to cycle" (RFC 4303 section 2.2).
-const maxSeq = math.MaxUint32
+// aad is what GCM authenticates beside the ciphertext: SPI and sequence number,
+// the upper half of an extended one between them (RFC 4106 section 5).
+type aad [12]byte
+
+// of builds the AAD of a packet. seq is the whole sequence number.
+func (a *aad) of(packet []byte, seq uint64, esn bool) []byte {
+	if !esn {
+		return packet[:HeaderLen]
+	}
+	copy(a[:4], packet)
+	binary.BigEndian.PutUint64(a[4:], seq)
+	return a[:]
+}
+
+// lastSeq is the last sequence number of an SA: "the transmitted sequence
+// number must never be allowed to cycle" (RFC 4303 section 2.2).
+func (l layout) lastSeq() uint64 {
+	if l.esn {
+		return math.MaxUint64
+	}
+	return math.MaxUint32
+}
 
 // Sealer makes the packets of one outbound SA.
 type Sealer struct {
@@ -24,11 +43,13 @@ type Sealer struct {
 	salt [4]byte
 	cbc  ivMode // nil for NULL and GCM
 	ivs  cipher.Block
-	mac  *mac
+	mac  *crypt.MAC
 	// Scratch memory: what is handed to an interface would otherwise be
 	// allocated for each packet.
 	nonce [12]byte
 	block [aes.BlockSize]byte
+	aad   aad
+	high  [4]byte
 }
 
 // NewSealer makes the sealer of an outbound SA. encr is the cipher's key with
@@ -70,6 +91,12 @@ func (s *Sealer) SPI() uint32 { return s.spi }
 // Seq is the sequence number of the last packet sealed; 0 before the first.
 func (s *Sealer) Seq() uint64 { return s.seq }
 
+// Exhausted reports that every sequence number has been given out.
+func (s *Sealer) Exhausted() bool { return s.seq >= s.lastSeq() }
+
+// Header is the number of octets before a payload: SPI, sequence number and IV.
+func (s *Sealer) Header() int { return s.header() }
+
 // Body is the number of octets that are encrypted for a payload of n octets:
 // with padding and trailer. A volume lifetime counts those (RFC 4301 4.4.2.1).
 func (s *Sealer) Body(n int) int { return n + s.pad(n) + trailerLen }
@@ -80,14 +107,14 @@ func (s *Sealer) Body(n int) int { return n + s.pad(n) + trailerLen }
 // enough for every transform set. next is the payload's protocol (NextIPv4).
 //
 // Errors: ErrNoRoom, with buf untouched and no number used; ErrExhausted for
-// ever after 2³²-1 packets.
+// ever after 2³²-1 packets, with extended sequence numbers 2⁶⁴-1.
 func (s *Sealer) Seal(buf []byte, off, n int, next uint8) ([]byte, error) {
 	pad := s.pad(max(n, 0))
 	start := off - s.header()
 	if start < 0 || n < 0 || n > len(buf) || off > len(buf)-n-pad-trailerLen-s.icv {
 		return nil, ErrNoRoom
 	}
-	if s.seq >= maxSeq {
+	if s.Exhausted() {
 		return nil, ErrExhausted
 	}
 	s.seq++
@@ -123,13 +150,22 @@ func (s *Sealer) protect(packet []byte) {
 	if s.aead != nil {
 		copy(s.nonce[:], s.salt[:])
 		copy(s.nonce[4:], packet[HeaderLen:h])
-		// RFC 4106 section 5: the AAD is SPI and sequence number.
-		s.aead.Seal(packet[h:h], s.nonce[:], packet[h:end], packet[:HeaderLen])
+		s.aead.Seal(packet[h:h], s.nonce[:], packet[h:end], s.aad.of(packet, s.seq, s.esn))
 		return
 	}
 	if s.cbc != nil {
 		s.cbc.SetIV(packet[HeaderLen:h])
 		s.cbc.CryptBlocks(packet[h:end], packet[h:end])
 	}
-	copy(packet[end:], s.mac.sum(packet[:end]))
+	copy(packet[end:], s.mac.Sum(packet[:end], upper(&s.high, s.seq, s.esn)))
+}
+
+// upper is the half of an extended sequence number that is covered by the HMAC
+// but not sent: RFC 4303 section 2.2.1. Without one it is empty.
+func upper(scratch *[4]byte, seq uint64, esn bool) []byte {
+	if !esn {
+		return nil
+	}
+	binary.BigEndian.PutUint32(scratch[:], uint32(seq>>32))
+	return scratch[:]
 }

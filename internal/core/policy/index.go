@@ -10,8 +10,6 @@ type index struct {
 	of     []Entry // what was indexed
 	byName map[entryName][]int
 	byPeer map[ends][]int
-	// dynamic are the dynamic entries of each local address.
-	dynamic map[netip.Addr][]int
 }
 
 type entryName struct {
@@ -26,13 +24,10 @@ type ends struct{ local, peer netip.Addr }
 // they are right, and slow. An Entries that is replaced later is noticed, a
 // change of an entry's name, address or peers is not.
 func (s *Settings) Index() {
-	x := &index{of: s.Entries, byName: map[entryName][]int{}, byPeer: map[ends][]int{}, dynamic: map[netip.Addr][]int{}}
+	x := &index{of: s.Entries, byName: map[entryName][]int{}, byPeer: map[ends][]int{}}
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		x.byName[entryName{e.Map, e.Seq}] = append(x.byName[entryName{e.Map, e.Seq}], i)
-		if e.Dynamic {
-			x.dynamic[e.Local] = append(x.dynamic[e.Local], i)
-		}
 		for j, p := range e.Peers {
 			if !contains(e.Peers[:j], p) {
 				x.byPeer[ends{e.Local, p}] = append(x.byPeer[ends{e.Local, p}], i)
@@ -84,20 +79,6 @@ func (s *Settings) named(crypto string, seq int) []int {
 	var out []int
 	for i := range s.Entries {
 		if s.Entries[i].Map == crypto && s.Entries[i].Seq == seq {
-			out = append(out, i)
-		}
-	}
-	return out
-}
-
-// dynamicAt lists the numbers of the dynamic entries at a local address.
-func (s *Settings) dynamicAt(local netip.Addr) []int {
-	if x := s.current(); x != nil {
-		return x.dynamic[local]
-	}
-	var out []int
-	for i := range s.Entries {
-		if s.Entries[i].Dynamic && s.Entries[i].Local == local {
 			out = append(out, i)
 		}
 	}

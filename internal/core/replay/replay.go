@@ -31,20 +31,21 @@ const (
 )
 
 // Window remembers which sequence numbers were received. The zero Window
-// checks nothing, as with "replay disable". Sequence numbers are 64 bits wide
-// so that extended ones (RFC 4303 2.2.1) need no other type; a caller without
-// them passes the 32 bits of the packet.
+// refuses nothing, as with "replay disable", but keeps the highest number. All
+// numbers are 64 bits wide; what a packet carries of them goes through Number.
 type Window struct {
-	size uint64   // in packets; 0 when off
-	top  uint64   // highest sequence number received
-	ring []uint64 // a power of two of blocks, at least one more than size needs
+	size     uint64   // in packets; 0 when off
+	top      uint64   // highest sequence number received
+	ring     []uint64 // a power of two of blocks, at least one more than size needs
+	extended bool
 }
 
 // New makes a window of size packets: 64, 128, 256, 512 or 1024, or 0 for no
-// replay detection. Any other size is ErrSize.
-func New(size int) (*Window, error) {
+// replay detection. Any other size is ErrSize. extended is for extended sequence
+// numbers (RFC 4303 section 2.2.1).
+func New(size int, extended bool) (*Window, error) {
 	if size == 0 {
-		return &Window{}, nil
+		return &Window{extended: extended}, nil
 	}
 	if size < blockBits || size > MaxSize || size&(size-1) != 0 {
 		return nil, fmt.Errorf("window of %d packets: %w", size, ErrSize)
@@ -52,15 +53,39 @@ func New(size int) (*Window, error) {
 	// One block more than the window holds: the newest block is only partly
 	// used, and the oldest numbers of the window must not share its place
 	// (RFC 6479 section 2). Twice the blocks keep the ring a power of two.
-	return &Window{size: uint64(size), ring: make([]uint64, 2*size/blockBits)}, nil
+	return &Window{size: uint64(size), ring: make([]uint64, 2*size/blockBits), extended: extended}, nil
 }
 
 // Size is the window's width in packets; 0 when replays are not detected.
 func (w *Window) Size() int { return int(w.size) }
 
-// Top is the highest sequence number that Update took; 0 before the first, and
-// always 0 when the window is off.
+// Top is the highest sequence number that Update took; 0 before the first.
 func (w *Window) Top() uint64 { return w.top }
+
+// Number is the whole sequence number of a packet that carries low. With
+// extended ones the upper half is not sent: it is the one that puts the packet
+// into the window or to its right, less than 2³² ahead (RFC 4303 appendix A2.2).
+// A wrong guess fails at the ICV, which covers the upper half. Without a window
+// the guess is made as with one of 64 packets. Error: ErrTooOld for what could
+// only lie before the first packet of all.
+func (w *Window) Number(low uint32) (uint64, error) {
+	if !w.extended {
+		return uint64(low), nil
+	}
+	span := uint32(max(w.size, blockBits))
+	high, top := w.top>>32, uint32(w.top)
+	left := top - span + 1 // of the window; below 0 it is in the subspace before
+	switch {
+	case top >= span-1 && low < left:
+		high++
+	case top < span-1 && low >= left:
+		if high == 0 {
+			return 0, ErrTooOld
+		}
+		high--
+	}
+	return high<<32 | uint64(low), nil
+}
 
 // Check tells whether seq may still be accepted: nil, ErrZero, ErrSeen or
 // ErrTooOld. It changes nothing; call Update once the packet is authentic.
@@ -84,7 +109,11 @@ func (w *Window) Check(seq uint64) error {
 // when seq is its new right edge. It refuses what Check refuses, so that two
 // copies of a packet that were both checked first still pass once only.
 func (w *Window) Update(seq uint64) error {
-	if err := w.Check(seq); err != nil || w.size == 0 {
+	if w.size == 0 {
+		w.top = max(w.top, seq)
+		return nil
+	}
+	if err := w.Check(seq); err != nil {
 		return err
 	}
 	if seq > w.top {

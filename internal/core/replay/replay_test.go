@@ -20,7 +20,7 @@ func accept(w *Window, seq uint64) error {
 
 func window(t testing.TB, size int) *Window {
 	t.Helper()
-	w, err := New(size)
+	w, err := New(size, false)
 	if err != nil {
 		t.Fatalf("New(%d): %v", size, err)
 	}
@@ -34,7 +34,7 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	for _, size := range []int{-64, 1, 32, 63, 65, 192, 1000, 2048} {
-		if _, err := New(size); !errors.Is(err, ErrSize) {
+		if _, err := New(size, false); !errors.Is(err, ErrSize) {
 			t.Errorf("window of %d packets: %v, want ErrSize", size, err)
 		}
 	}
@@ -115,13 +115,81 @@ func TestOff(t *testing.T) {
 			t.Fatalf("replay disabled, number %d: %v", seq, err)
 		}
 	}
+	if w.Top() != 5 {
+		t.Errorf("the highest number was 5, the window says %d", w.Top())
+	}
+}
+
+// RFC 4303 appendix A2.2, its two cases and their edges: W is the window, T its
+// right edge.
+func TestExtendedNumbers(t *testing.T) {
+	cases := []struct {
+		story string
+		size  int
+		top   uint64
+		low   uint32
+		want  uint64
+		err   error
+	}{
+		{"the first packet", 64, 0, 1, 1, nil},
+		{"before the first packet", 64, 0, 0xffffffff, 0, ErrTooOld},
+		{"just not before it", 64, 0, 0xffffffc0, 0xffffffc0, nil},
+		{"case A: within the window", 64, 0x5_00001000, 0xfff, 0x5_00000fff, nil},
+		{"case A: the left edge", 64, 0x5_00001000, 0xfc1, 0x5_00000fc1, nil},
+		{"case A: one left of it is the next subspace", 64, 0x5_00001000, 0xfc0, 0x6_00000fc0, nil},
+		{"case A: T = W-1, the left edge is 0", 64, 0x5_0000003f, 0, 0x5_00000000, nil},
+		{"case A: to the right", 64, 0x5_00001000, 0xffffffff, 0x5_ffffffff, nil},
+		{"case A: over the border", 64, 0x5_ffffffff, 0, 0x6_00000000, nil},
+		{"case B: the window reaches back over the border", 64, 0x6_00000000, 0xffffffff, 0x5_ffffffff, nil},
+		{"case B: its left edge", 64, 0x6_00000000, 0xffffffc1, 0x5_ffffffc1, nil},
+		{"case B: one left of it is far to the right", 64, 0x6_00000000, 0xffffffc0, 0x6_ffffffc0, nil},
+		{"case B: T = W-2", 64, 0x6_0000003e, 0xffffffff, 0x5_ffffffff, nil},
+		{"case B: at the right", 64, 0x6_00000000, 1, 0x6_00000001, nil},
+		{"a wide window, case A", 1024, 0x5_000003ff, 0, 0x5_00000000, nil},
+		{"a wide window, case B", 1024, 0x5_000003fe, 0xffffffff, 0x4_ffffffff, nil},
+		{"replay disabled: the upper half is kept all the same", 0, 0x5_ffffffff, 0, 0x6_00000000, nil},
+	}
+	for _, c := range cases {
+		w, err := New(c.size, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.top = c.top
+		if got, err := w.Number(c.low); got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: %#x, %v; want %#x, %v", c.story, got, err, c.want, c.err)
+		}
+	}
+	if got, err := window(t, 64).Number(0xffffffff); got != 0xffffffff || err != nil {
+		t.Errorf("without extended numbers: %#x, %v", got, err)
+	}
+}
+
+// Whatever a sender may send next is guessed right, as long as less than 2³²
+// packets were lost in a row.
+func TestExtendedNumbersAreGuessedRight(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.SampledFrom([]int{0, 64, 128, 1024}).Draw(t, "size")
+		w, err := New(size, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.top = rapid.Uint64Range(0, 1<<40).Draw(t, "top")
+		least, span := uint64(1), uint64(max(size, 64))
+		if w.top >= span {
+			least = w.top - span + 1
+		}
+		seq := rapid.Uint64Range(least, w.top+1<<32-span).Draw(t, "seq")
+		if got, err := w.Number(uint32(seq)); got != seq || err != nil {
+			t.Fatalf("top %#x: %#x was guessed to be %#x, %v", w.top, seq, got, err)
+		}
+	})
 }
 
 // Against the definition: a set of all numbers seen.
 func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.SampledFrom([]int{64, 128, 256, 512, 1024}).Draw(t, "size")
-		w, err := New(size)
+		w, err := New(size, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +220,7 @@ func TestAgainstModel(t *testing.T) {
 }
 
 func BenchmarkInOrder(b *testing.B) {
-	w, _ := New(64)
+	w, _ := New(64, false)
 	b.ReportAllocs()
 	for seq := uint64(1); b.Loop(); seq++ {
 		if w.Check(seq) != nil || w.Update(seq) != nil {

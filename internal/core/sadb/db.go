@@ -9,11 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"culvert/internal/core/ah"
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/esp"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
-	"culvert/internal/core/replay"
 	"culvert/internal/core/suite"
 )
 
@@ -23,18 +23,22 @@ var (
 	ErrNoChild   = errors.New("no such SA pair is installed")
 	ErrInstalled = errors.New("this direction of the SA pair is installed already")
 	ErrSPIUsed   = errors.New("another inbound SA has this SPI")
-	ErrMode      = errors.New("only tunnel mode can be carried")
+	ErrNAT       = errors.New("AH covers the addresses, so it cannot pass a NAT in UDP")
+	ErrNotHosts  = errors.New("in transport mode the SA's selectors have to be one host at each end")
+	ErrEmpty     = errors.New("the transform set names neither ESP nor AH")
+	ErrDefined   = errors.New("a flow of that name is there already")
 	ErrNothing   = errors.New("neither direction of the SA pair was asked for")
 )
 
-// DB is the SPD and the SAD. SetPolicy, Install, Remove and Move are for one
-// goroutine; Snapshot and Stats for any.
+// DB is the SPD and the SAD. SetPolicy, Define, Undefine, Install, Remove, Move
+// and Used are for one goroutine; Snapshot and Stats for any.
 type DB struct {
 	random io.Reader
 	now    atomic.Pointer[Snapshot]
 	// The writer's own books.
 	hits     map[hitKey]*hit
 	children map[ChildID]int // number of the flow in the policy
+	dynamic  []policy.Flow   // of Define, in their order
 }
 
 // hit is the counter of an ACL line, with the line it counts for.
@@ -48,7 +52,7 @@ type hit struct {
 // SA; it must be a cryptographic source.
 func New(random io.Reader) *DB {
 	d := &DB{random: random, hits: map[hitKey]*hit{}, children: map[ChildID]int{}}
-	d.now.Store(&Snapshot{spd: &spd{}})
+	d.now.Store(&Snapshot{stages: [numStages]*spd{{}, {}, {}}})
 	return d
 }
 
@@ -60,19 +64,33 @@ func (d *DB) Stats() Stats { return d.Snapshot().Stats() }
 
 // SetPolicy replaces the SPD by the crypto map entries, in their order. Counters
 // and SAs stay with a flow whose name and selectors are in both policies, and a
-// line's hits with a line that reads the same. SAs whose flow is gone are
-// removed and returned, ascending: their peer should hear about it.
+// line's hits with a line that reads the same. Flows of Define stay. SAs whose
+// flow is gone are removed and returned, ascending: their peer should hear about it.
 func (d *DB) SetPolicy(entries []policy.Entry) (gone []ChildID) {
-	old := d.Snapshot()
+	entries = slices.Clone(entries)
 	hits := map[hitKey]*hit{}
-	spd, flows := newSPD(slices.Clone(entries), func(list *flow.List, l *flow.Line) *atomic.Uint64 {
-		return d.hitsOf(hits, list, l)
-	})
-	next := &Snapshot{spd: spd, in: old.in}
+	count := func(list *flow.List, l *flow.Line) *atomic.Uint64 { return d.hitsOf(hits, list, l) }
+	next := &Snapshot{}
+	var flows []policy.Flow
+	next.stages[written], flows = newSPD(entries, false, nil, count)
+	next.stages[catchAll], flows = newSPD(entries, true, flows, count)
+	next.stages[defined], flows = newDefined(d.dynamic, flows)
+	d.hits = hits
+	return d.replace(next, flows)
+}
+
+// replace puts a new SPD in force, whose flows are flows in the order of their
+// numbers; see SetPolicy for what stays and what is returned.
+func (d *DB) replace(next *Snapshot, flows []policy.Flow) (gone []ChildID) {
+	old := d.Snapshot()
+	next.esp, next.ah = old.esp, old.ah
 	moved := map[ChildID]int{}
 	for n, pf := range flows {
 		f := &Flow{Flow: pf, counters: &counters{}}
 		_, f.Negotiable = pf.Line.Selectors()
+		if _, waits := next.stages[catchAll].flowIDs[pf.ID]; waits {
+			f.Negotiable = false
+		}
 		if was := old.Flow(pf.ID); was != nil && was.Selectors == pf.Selectors && was.Negotiable == f.Negotiable {
 			f.counters, f.children, f.outs = was.counters, was.children, was.outs
 			for _, c := range f.children {
@@ -87,10 +105,10 @@ func (d *DB) SetPolicy(entries []policy.Entry) (gone []ChildID) {
 		}
 		gone = append(gone, id)
 		if c := old.flows.at(n).child(id); c.in != nil {
-			next.in = next.in.without(c.facts.In.SPI)
+			next.forget(&c.facts)
 		}
 	}
-	d.hits, d.children = hits, moved
+	d.children = moved
 	d.now.Store(next)
 	slices.Sort(gone)
 	return gone
@@ -127,8 +145,8 @@ func (d *DB) ClearHits(list string) {
 // SA whose outbound direction was installed last.
 //
 // Errors, with nothing changed: ErrNothing, ErrNoFlow, ErrInstalled,
-// ErrSPIUsed, ErrMode; those of esp.NewSealer and replay.New; a failed read of
-// the random source.
+// ErrSPIUsed, ErrNAT, ErrNotHosts, ErrEmpty; those of esp.NewSealer,
+// ah.NewSealer and replay.New; a failed read of the random source.
 func (d *DB) Install(c Child, in, out bool) error {
 	old := d.Snapshot()
 	n, have, err := d.place(old, &c, in, out)
@@ -145,7 +163,7 @@ func (d *DB) Install(c Child, in, out bool) error {
 	}
 	if in {
 		if now.in, err = newIn(&c, now, f.counters); err == nil {
-			next.in = next.in.with(c.In.SPI, now.in)
+			next.remember(&c, now.in)
 		}
 	}
 	if err == nil && out {
@@ -167,12 +185,16 @@ func (d *DB) Install(c Child, in, out bool) error {
 // place finds where c belongs and whether it may go there: the number of its
 // flow, and the pair as far as it is installed.
 func (d *DB) place(s *Snapshot, c *Child, in, out bool) (n int, have *child, err error) {
-	n, ok := s.spd.flowIDs[c.Flow]
+	n, ok := s.number(c.Flow)
 	switch {
 	case !in && !out:
 		return 0, nil, ErrNothing
-	case c.Set.Mode != suite.Tunnel:
-		return 0, nil, fmt.Errorf("%s mode: %w", c.Set.Mode, ErrMode)
+	case c.Set.AH == suite.NoHash && c.Set.Cipher == suite.NoCipher:
+		return 0, nil, ErrEmpty
+	case c.Set.AH != suite.NoHash && c.Encap:
+		return 0, nil, ErrNAT
+	case c.Set.Mode == suite.Transport && !(c.Selectors.Local.IsSingleIP() && c.Selectors.Remote.IsSingleIP()):
+		return 0, nil, fmt.Errorf("%s: %w", c.Selectors, ErrNotHosts)
 	case !ok:
 		return 0, nil, ErrNoFlow
 	}
@@ -185,39 +207,45 @@ func (d *DB) place(s *Snapshot, c *Child, in, out bool) (n int, have *child, err
 			return 0, nil, ErrInstalled
 		}
 	}
-	if in && s.Inbound(c.In.SPI) != nil {
-		return 0, nil, fmt.Errorf("SPI %#08x: %w", c.In.SPI, ErrSPIUsed)
+	if in && c.Set.Cipher != suite.NoCipher && s.Inbound(esp.Proto, c.In.SPI) != nil {
+		return 0, nil, fmt.Errorf("ESP SPI %#08x: %w", c.In.SPI, ErrSPIUsed)
+	}
+	if in && c.Set.AH != suite.NoHash && s.Inbound(ah.ProtoAH, c.In.AHSPI) != nil {
+		return 0, nil, fmt.Errorf("AH SPI %#08x: %w", c.In.AHSPI, ErrSPIUsed)
 	}
 	return n, have, nil
 }
 
-// newIn makes the inbound SA of c.
-func newIn(c *Child, at *child, n *counters) (*In, error) {
-	o, err := esp.NewOpener(c.Set, c.In.SPI, c.In.Encr, c.In.Integ)
-	if err != nil {
-		return nil, fmt.Errorf("inbound: %w", err)
-	}
-	w, err := replay.New(c.ReplayWindow)
-	if err != nil {
-		return nil, fmt.Errorf("inbound: %w", err)
-	}
-	return &In{Child: at.facts, opener: o, window: w, use: newUse(c, inSlack), remote: at.remote, flow: n}, nil
+// espSet is the ESP part of what was agreed.
+func espSet(c *Child) policy.TransformSet {
+	set := c.Set
+	set.AH, set.ESN = suite.NoHash, c.ESN
+	return set
 }
 
-// newOut makes the outbound SA of c.
-func (d *DB) newOut(c *Child, at *child, n *counters) (*Out, error) {
-	ivKey := make([]byte, esp.IVKeyLen)
-	if _, err := io.ReadFull(d.random, ivKey); err != nil {
-		return nil, fmt.Errorf("outbound: random source for IVs: %w", err)
-	}
-	secret := crypt.NewSecret(ivKey)
-	defer secret.Wipe()
-	s, err := esp.NewSealer(c.Set, c.Out.SPI, c.Out.Encr, c.Out.Integ, secret)
-	if err != nil {
-		return nil, fmt.Errorf("outbound: %w", err)
-	}
-	return &Out{Child: at.facts, sealer: s, use: newUse(c, 0), remote: at.remote, flow: n}, nil
+// encrypts reports whether the pair's packets are encrypted, not only protected.
+func encrypts(c *Child) bool {
+	return c.Set.Cipher != suite.NoCipher && c.Set.Cipher != suite.NullCipher
 }
+
+// draw fills b from the random source.
+func (d *DB) draw(b []byte) error {
+	if _, err := io.ReadFull(d.random, b); err != nil {
+		return fmt.Errorf("outbound: random source: %w", err)
+	}
+	return nil
+}
+
+// ivKey is a new key to make CBC IVs with.
+func (d *DB) ivKey() (crypt.Secret, error) {
+	key := make([]byte, esp.IVKeyLen)
+	if err := d.draw(key); err != nil {
+		return crypt.Secret{}, err
+	}
+	return crypt.NewSecret(key), nil
+}
+
+func outbound(err error) error { return fmt.Errorf("outbound: %w", err) }
 
 // Remove takes both directions of an SA pair out of use. A goroutine that still
 // works with an older snapshot may seal or open a last batch with it. Error:
@@ -231,7 +259,7 @@ func (d *DB) Remove(id ChildID) error {
 	f := next.flows.at(n)
 	c := f.child(id)
 	if c.in != nil {
-		next.in = next.in.without(c.facts.In.SPI)
+		next.forget(&c.facts)
 	}
 	children := slices.DeleteFunc(slices.Clone(f.children), func(o *child) bool { return o.facts.ID == id })
 	outs := slices.DeleteFunc(slices.Clone(f.outs), func(o *Out) bool { return o.Child.ID == id })
@@ -272,9 +300,29 @@ func (d *DB) Used(id ChildID) (in, out time.Time) {
 }
 
 func withoutKeys(c Child) Child {
-	c.In.Encr, c.In.Integ = crypt.Secret{}, crypt.Secret{}
-	c.Out.Encr, c.Out.Integ = crypt.Secret{}, crypt.Secret{}
+	c.In = Keys{SPI: c.In.SPI, AHSPI: c.In.AHSPI}
+	c.Out = Keys{SPI: c.Out.SPI, AHSPI: c.Out.AHSPI}
 	return c
+}
+
+// remember puts an inbound SA where its SPIs find it.
+func (s *Snapshot) remember(c *Child, in *In) {
+	if c.Set.Cipher != suite.NoCipher {
+		s.esp = s.esp.with(c.In.SPI, in)
+	}
+	if c.Set.AH != suite.NoHash {
+		s.ah = s.ah.with(c.In.AHSPI, in)
+	}
+}
+
+// forget takes it from there.
+func (s *Snapshot) forget(c *Child) {
+	if c.Set.Cipher != suite.NoCipher {
+		s.esp = s.esp.without(c.In.SPI)
+	}
+	if c.Set.AH != suite.NoHash {
+		s.ah = s.ah.without(c.In.AHSPI)
+	}
 }
 
 // child finds one of the flow's SA pairs, or nil.

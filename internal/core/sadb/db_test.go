@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"culvert/internal/core/ah"
 	"culvert/internal/core/esp"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
@@ -29,7 +30,7 @@ func TestResponderReceivesBeforeItSends(t *testing.T) {
 	before := d.Snapshot()
 
 	install(t, d, childOf(1), true, false)
-	if in := d.Snapshot().Inbound(0x1001); in == nil || in.Child.ID != 1 {
+	if in := d.Snapshot().Inbound(esp.Proto, 0x1001); in == nil || in.Child.ID != 1 {
 		t.Fatalf("after message 2 of quick mode it receives: %v", in)
 	}
 	if _, sa := d.Snapshot().Outbound(interesting); sa != nil {
@@ -43,7 +44,7 @@ func TestResponderReceivesBeforeItSends(t *testing.T) {
 	if n := len(f.Stats().Children); n != 1 {
 		t.Errorf("one SA pair, %d shown", n)
 	}
-	if _, sa := before.Outbound(interesting); sa != nil || before.Inbound(0x1001) != nil {
+	if _, sa := before.Outbound(interesting); sa != nil || before.Inbound(esp.Proto, 0x1001) != nil {
 		t.Error("a snapshot changed after it was taken")
 	}
 }
@@ -64,7 +65,7 @@ func TestRenewal(t *testing.T) {
 	receives := func(story string, want ...uint32) {
 		t.Helper()
 		for spi := uint32(0x1001); spi < 0x1004; spi++ {
-			if got := d.Snapshot().Inbound(spi) != nil; got != slices.Contains(want, spi) {
+			if got := d.Snapshot().Inbound(esp.Proto, spi) != nil; got != slices.Contains(want, spi) {
 				t.Errorf("%s: SPI %#x receives: %v", story, spi, got)
 			}
 		}
@@ -111,7 +112,10 @@ func TestInstallRefuses(t *testing.T) {
 	}{
 		{"neither direction", func(*Child) {}, false, false, ErrNothing},
 		{"a flow the policy does not have", func(c *Child) { c.Flow.Line = 99 }, true, true, ErrNoFlow},
-		{"transport mode", func(c *Child) { c.Set.Mode = suite.Transport }, true, true, ErrMode},
+		{"transport mode between networks", func(c *Child) { c.Set.Mode = suite.Transport }, true, true, ErrNotHosts},
+		{"AH in UDP", func(c *Child) { c.Set.AH, c.Encap = suite.SHA1, true }, true, true, ErrNAT},
+		{"neither ESP nor AH", func(c *Child) { c.Set = policy.TransformSet{} }, true, true, ErrEmpty},
+		{"AH without a key", func(c *Child) { c.Set.AH, c.In.AHSPI = suite.SHA1, 0x1000 }, true, false, ah.ErrKeyLength},
 		{"the same pair again", func(c *Child) { c.ID = 1 }, true, false, ErrInstalled},
 		{"an SPI in use", func(c *Child) { c.In.SPI = 0x1001 }, true, true, ErrSPIUsed},
 		{"a reserved SPI", func(c *Child) { c.In.SPI = 255 }, true, true, esp.ErrSPI},
@@ -138,7 +142,7 @@ func TestInstallRefuses(t *testing.T) {
 	if err := d.Install(childOf(1), true, true); err == nil || !strings.Contains(err.Error(), "no entropy") {
 		t.Errorf("no randomness: %v", err)
 	}
-	if d.Snapshot().Inbound(0x1001) != nil {
+	if d.Snapshot().Inbound(esp.Proto, 0x1001) != nil {
 		t.Error("half a pair was installed")
 	}
 }
@@ -161,7 +165,7 @@ func TestANewPolicyKeepsWhatDidNotChange(t *testing.T) {
 	if again != sa || f.Stats().Counters.Encaps != 1 {
 		t.Errorf("the flow that stayed lost its SA or its counters: %v, %+v", again, f.Stats().Counters)
 	}
-	if d.Snapshot().Inbound(0x1001) == nil || d.Snapshot().Inbound(0x1002) != nil {
+	if d.Snapshot().Inbound(esp.Proto, 0x1001) == nil || d.Snapshot().Inbound(esp.Proto, 0x1002) != nil {
 		t.Error("inbound SAs do not follow their flows")
 	}
 	if err := d.Remove(1); err != nil {
@@ -183,25 +187,25 @@ func TestReceive(t *testing.T) {
 	d := newDB(twoSites())
 	install(t, d, childOf(1), true, true)
 	_, out := d.Snapshot().Outbound(interesting)
-	in := d.Snapshot().Inbound(0x1001)
+	in := d.Snapshot().Inbound(esp.Proto, 0x1001)
 	first, second := sealed(t, out, 40), sealed(t, out, 40)
 
 	forged := bytes.Clone(second)
 	forged[len(forged)-1] ^= 1
-	if _, err := in.Open(forged, 5); !errors.Is(err, esp.ErrICV) {
+	if _, err := in.Open(forged, 0, 5); !errors.Is(err, esp.ErrICV) {
 		t.Fatalf("forged: %v", err)
 	}
-	p, err := in.Open(bytes.Clone(second), 5)
+	p, err := in.Open(bytes.Clone(second), 0, 5)
 	if err != nil || !p.Newest || p.Seq != 2 || p.Next != esp.NextIPv4 || len(p.Payload) != 40 {
 		t.Fatalf("the real one behind the forged one: %+v, %v", p, err)
 	}
-	if p, err := in.Open(bytes.Clone(first), 5); err != nil || p.Newest {
+	if p, err := in.Open(bytes.Clone(first), 0, 5); err != nil || p.Newest {
 		t.Fatalf("reordered: %+v, %v; it is not the newest", p, err)
 	}
-	if _, err := in.Open(bytes.Clone(first), 5); !errors.Is(err, replay.ErrSeen) {
+	if _, err := in.Open(bytes.Clone(first), 0, 5); !errors.Is(err, replay.ErrSeen) {
 		t.Fatalf("replayed: %v", err)
 	}
-	if _, err := in.Open(first[:10], 5); !errors.Is(err, esp.ErrShort) {
+	if _, err := in.Open(first[:10], 0, 5); !errors.Is(err, esp.ErrShort) {
 		t.Fatalf("short: %v", err)
 	}
 	in.Refuse()
@@ -234,7 +238,7 @@ func TestVolumeLifetime(t *testing.T) {
 	c.Lifetime.Kilobytes = 100
 	install(t, d, c, true, true)
 	_, out := d.Snapshot().Outbound(interesting)
-	in := d.Snapshot().Inbound(0x1001)
+	in := d.Snapshot().Inbound(esp.Proto, 0x1001)
 	const inner = 1022 // a body of 1024 octets
 	said := map[string]int{}
 	var packets [][]byte
@@ -262,7 +266,7 @@ func TestVolumeLifetime(t *testing.T) {
 		t.Errorf("after the end: crossed %v, %v", crossed, err)
 	}
 	for n, p := range packets {
-		o, err := in.Open(p, 1)
+		o, err := in.Open(p, 0, 1)
 		if err != nil || (o.Crossed == Soft) != (n == 89) {
 			t.Fatalf("packet %d received: crossed %v, %v", n+1, o.Crossed, err)
 		}
@@ -282,9 +286,9 @@ func TestInboundVolumeHasSlack(t *testing.T) {
 	c.Initiator = false
 	install(t, other, c, true, false)
 	_, out := d.Snapshot().Outbound(interesting)
-	in := other.Snapshot().Inbound(0x1001)
+	in := other.Snapshot().Inbound(esp.Proto, 0x1001)
 	for n := 1; n <= 92; n++ {
-		o, err := in.Open(sealed(t, out, 1022), 1)
+		o, err := in.Open(sealed(t, out, 1022), 0, 1)
 		want, wantErr := NoLimit, error(nil)
 		switch {
 		case n == 76: // 95 % with the responder
@@ -311,7 +315,7 @@ func TestMove(t *testing.T) {
 	}
 	install(t, d, c, false, true)
 	_, out := d.Snapshot().Outbound(interesting)
-	if out.Remote() != to || d.Snapshot().Inbound(0x1001).Remote() != to || d.Stats().Flows[0].Children[0].Child.Remote != to {
+	if out.Remote() != to || d.Snapshot().Inbound(esp.Proto, 0x1001).Remote() != to || d.Stats().Flows[0].Children[0].Child.Remote != to {
 		t.Error("one direction did not move")
 	}
 	if err := d.Move(9, to); !errors.Is(err, ErrNoChild) {
@@ -323,7 +327,7 @@ func TestNoKeysInSnapshots(t *testing.T) {
 	d := newDB(twoSites())
 	install(t, d, childOf(1), true, true)
 	_, out := d.Snapshot().Outbound(interesting)
-	for _, c := range []Child{out.Child, d.Snapshot().Inbound(0x1001).Child, d.Stats().Flows[0].Children[0].Child} {
+	for _, c := range []Child{out.Child, d.Snapshot().Inbound(esp.Proto, 0x1001).Child, d.Stats().Flows[0].Children[0].Child} {
 		if c.In.Encr.Len() != 0 || c.Out.Encr.Len() != 0 || c.In.SPI != 0x1001 {
 			t.Errorf("%+v", c)
 		}

@@ -19,8 +19,8 @@ type rule struct {
 	next int // first rule of the next crypto map entry
 }
 
-// spd is the policy: the crypto map entries in their order, the lines of each
-// entry's ACL in theirs, numbered through. It never changes once built.
+// spd is a stage of the policy: crypto map entries in their order, the lines of
+// each entry's ACL in theirs, numbered through. It never changes once built.
 //
 //	permit matches      protect with this line's flow
 //	deny matches        go on with the next entry ("jump" in IOS)
@@ -53,13 +53,13 @@ type hitKey struct {
 	seq  int
 }
 
-// newSPD builds the policy of entries. hits gives the counter of each line.
-func newSPD(entries []policy.Entry, hits func(*flow.List, *flow.Line) *atomic.Uint64) (*spd, []policy.Flow) {
+// newSPD builds the stage of the entries that are dynamic, or are not, and
+// numbers their flows from len(flows) on. hits gives the counter of each line.
+func newSPD(entries []policy.Entry, dynamic bool, flows []policy.Flow, hits func(*flow.List, *flow.Line) *atomic.Uint64) (*spd, []policy.Flow) {
 	s := &spd{flowIDs: map[policy.FlowID]int{}}
-	var flows []policy.Flow
 	for i := range entries {
 		e := &entries[i]
-		if e.ACL == nil {
+		if e.ACL == nil || e.Dynamic != dynamic {
 			continue
 		}
 		first := len(s.rules)

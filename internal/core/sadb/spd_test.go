@@ -83,7 +83,7 @@ func TestIndexAgainstScan(t *testing.T) {
 			}
 			entries = append(entries, entry(10*(e+1), acl(fmt.Sprint("L", e), lines...)))
 		}
-		s := newDB(entries...).Snapshot().spd
+		s := newDB(entries...).Snapshot().stages[written]
 		for range 200 {
 			p := packet(pick(r, flow.TCP, flow.UDP, flow.ICMP), randomAddr(r), randomAddr(r))
 			p.DstPort = uint16(r.IntN(4))
@@ -159,7 +159,7 @@ func manyFlows(n int) []policy.Entry {
 
 func TestTenThousandFlowsAreFoundInOneLookUp(t *testing.T) {
 	d := newDB(manyFlows(10_000)...)
-	if n := len(d.Snapshot().spd.shapes); n != 1 {
+	if n := len(d.Snapshot().stages[written].shapes); n != 1 {
 		t.Errorf("%d look-ups for a packet, want 1: all lines have the same prefix lengths", n)
 	}
 	for _, i := range []int{0, 255, 256, 9_999} {

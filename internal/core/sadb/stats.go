@@ -12,6 +12,7 @@ import (
 // counters of one flow, over all its SAs since the flow was configured.
 type counters struct {
 	encaps, decaps            atomic.Uint64
+	encrypts, decrypts        atomic.Uint64 // of these, with a cipher
 	sendOctets, receiveOctets atomic.Uint64
 	sendErrors, recvErrors    atomic.Uint64
 	noSA, invalidIdentity     atomic.Uint64
@@ -20,12 +21,12 @@ type counters struct {
 }
 
 // values are the counters as show prints them. Each packet is sealed or opened
-// in one go, so IOS's three numbers for it are one.
+// in one go, and every one has an ICV: of ESP, of AH, or of both.
 func (c *counters) values() status.Counters {
 	out, in := c.encaps.Load(), c.decaps.Load()
 	return status.Counters{
-		Encaps: out, Encrypt: out, Digest: out,
-		Decaps: in, Decrypt: in, Verify: in,
+		Encaps: out, Encrypt: c.encrypts.Load(), Digest: out,
+		Decaps: in, Decrypt: c.decrypts.Load(), Verify: in,
 		SendErrors: c.sendErrors.Load(), RecvErrors: c.recvErrors.Load(),
 		SendOctets: c.sendOctets.Load(), ReceiveOctets: c.receiveOctets.Load(),
 		NoSA: c.noSA.Load(), InvalidIdentity: c.invalidIdentity.Load(),
@@ -35,7 +36,7 @@ func (c *counters) values() status.Counters {
 
 // Stats is what went through, as plain values.
 type Stats struct {
-	Flows []FlowStats // in the order of the policy
+	Flows []FlowStats // in the order of the policy, those of DB.Define last
 	// Hits counts the packets that each line of a crypto ACL matched outbound:
 	// by name of the list and sequence number of the line.
 	Hits map[string]map[int]uint64
@@ -73,15 +74,22 @@ func (s *Snapshot) Stats() Stats {
 	out := Stats{Hits: map[string]map[int]uint64{}}
 	for _, page := range s.flows {
 		for _, f := range page {
-			out.Flows = append(out.Flows, f.Stats())
+			if f != nil {
+				out.Flows = append(out.Flows, f.Stats())
+			}
 		}
 	}
-	for i := range s.spd.rules {
-		r := &s.spd.rules[i]
-		if out.Hits[r.list] == nil {
-			out.Hits[r.list] = map[int]uint64{}
+	for _, stage := range s.stages {
+		for i := range stage.rules {
+			r := &stage.rules[i]
+			if r.list == "" {
+				continue // of a flow defined at run time, which no list names
+			}
+			if out.Hits[r.list] == nil {
+				out.Hits[r.list] = map[int]uint64{}
+			}
+			out.Hits[r.list][r.line.Seq] = r.hits.Load()
 		}
-		out.Hits[r.list][r.line.Seq] = r.hits.Load()
 	}
 	return out
 }

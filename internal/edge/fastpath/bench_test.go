@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"culvert/internal/core/esp"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/sadb"
 )
 
@@ -46,7 +47,7 @@ func benchPath(b testing.TB) (*Path, *sink, sadb.Child) {
 		b.Fatal(err)
 	}
 	s := &sink{}
-	if err := p.AddLocal(c.Local, s, nil); err != nil {
+	if err := p.AddLocal(c.Local, Sockets{ESP: s, UDP: s, AH: s}); err != nil {
 		b.Fatal(err)
 	}
 	return p, s, c
@@ -56,8 +57,8 @@ const benchBatch = 44 // full packets of one TCP super-packet
 
 func benchBuffers() (bufs [][]byte, sizes []int) {
 	for n := range benchBatch {
-		buf := make([]byte, esp.Headroom+1400+esp.Tailroom)
-		sizes = append(sizes, copy(buf[esp.Headroom:], udpPacket("10.10.10.10", "10.20.20.20", n, 1400-28)))
+		buf := make([]byte, sadb.Headroom+1400+sadb.Tailroom)
+		sizes = append(sizes, copy(buf[sadb.Headroom:], udpPacket("10.10.10.10", "10.20.20.20", n, 1400-28)))
 		bufs = append(bufs, buf)
 	}
 	return bufs, sizes
@@ -71,7 +72,7 @@ func BenchmarkOutbound(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := range bufs {
-			copy(bufs[i][esp.Headroom:], plain)
+			copy(bufs[i][sadb.Headroom:], plain)
 		}
 		p.out.batch(bufs, sizes)
 	}
@@ -89,13 +90,14 @@ func opening(b testing.TB) (in *inbound, bufs, sealed [][]byte, sizes []int, fro
 	plain, plainSizes := benchBuffers()
 	p.out.batch(plain, plainSizes)
 	for i := range s.last {
-		sealed = append(sealed, append([]byte(nil), s.last[i]...))
+		w := &wire{proto: flow.ESP, local: c.Local}
+		sealed = append(sealed, w.packet(datagram{from: c.Remote, data: s.last[i]}))
 		bufs = append(bufs, make([]byte, 2000))
 		sizes = append(sizes, len(sealed[i]))
 		from = append(from, c.Remote)
 	}
 	l := (*p.locals.Load())[c.Local.Addr()]
-	return newInbound(p, l, s, false), bufs, sealed, sizes, from
+	return newInbound(p, l, s, esp.Proto, false), bufs, sealed, sizes, from
 }
 
 func BenchmarkInbound(b *testing.B) {
@@ -121,7 +123,7 @@ func TestNothingIsAllocated(t *testing.T) {
 	plain := fromTemplate()
 	if n := testing.AllocsPerRun(50, func() {
 		for i := range bufs {
-			copy(bufs[i][esp.Headroom:], plain)
+			copy(bufs[i][sadb.Headroom:], plain)
 		}
 		p.out.batch(bufs, sizes)
 	}); n != 0 {

@@ -19,6 +19,7 @@ const (
 	Malformed               // no whole IPv4 packet
 	NoSA                    // no SA came up in time, or too much was waiting
 	SealFailed              // no room for ESP around it
+	Unfit                   // of a transport mode SA, but a fragment, or not between its two ends
 	NoSocket                // the SA's local address has no socket
 	SendFailed              // the network did not take it
 	Keepalive               // NAT keepalive, RFC 3948 section 2.3: nothing is lost
@@ -26,13 +27,13 @@ const (
 	ReservedSPI             // SPI 0 to 255
 	BadSPI                  // no such SA
 	WrongWay                // not the encapsulation or the addresses of its SA
-	BadLength               // shorter than ESP, or no whole number of cipher blocks
+	BadLength               // shorter than ESP or AH, or not as long as the SA's algorithms make it
 	Replayed                // seen before, too old, or sequence number 0
 	BadICV                  // forged or damaged
 	BadPadding              // authentic, but its sender made it wrongly
 	Expired                 // the SA's volume is used up
 	Dummy                   // RFC 4303 section 2.6: made to be dropped
-	BadInner                // authentic, but no whole IPv4 packet within
+	BadInner                // authentic, but no whole IPv4 packet within, or no ESP in the AH of a bundle
 	Outside                 // authentic, but the inner packet is no traffic of the SA
 	WriteFailed             // the TUN device did not take it
 	numDrops
@@ -41,8 +42,8 @@ const (
 // String is the reason in words.
 func (d Drop) String() string {
 	words := [numDrops]string{
-		"not interesting traffic", "malformed packet", "no SA", "no room for ESP", "no socket", "send failed",
-		"NAT keepalive", "short datagram", "reserved SPI", "unknown SPI", "not the way of its SA", "bad ESP length", "replayed",
+		"not interesting traffic", "malformed packet", "no SA", "no room for ESP", "not fit for transport mode", "no socket", "send failed",
+		"NAT keepalive", "short datagram", "reserved SPI", "unknown SPI", "not the way of its SA", "bad ESP or AH length", "replayed",
 		"integrity check failed", "bad padding", "SA volume used up", "dummy packet", "bad inner packet",
 		"inner packet outside the selectors", "TUN write failed",
 	}
@@ -68,8 +69,9 @@ type Audit struct {
 	Why           Drop
 	Local, Remote netip.AddrPort // outer addresses; ports 0 without UDP
 	Encap         bool           // it came in UDP
-	SPI, Seq      uint32
-	Child         sadb.ChildID // 0 when the SPI is unknown
+	Proto         uint8          // 50 for ESP, 51 for AH
+	SPI, Seq      uint32         // as the packet carries them
+	Child         sadb.ChildID   // 0 when the SPI is unknown
 	Flow          policy.FlowID
 	Inner         flow.Tuple // for Outside
 }

@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"time"
 
+	"culvert/internal/core/ah"
 	"culvert/internal/core/esp"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/replay"
 	"culvert/internal/core/sadb"
 )
@@ -23,6 +26,8 @@ const (
 	keepalive = 0xff
 	// maxClaimed bounds what is remembered of peers that moved.
 	maxClaimed = 1024
+	// maxInvalid bounds what is remembered of addresses that sent invalid SPIs.
+	maxInvalid = 1024
 )
 
 // inbound is the way from one socket to the TUN device. It owns the windows of
@@ -31,16 +36,22 @@ type inbound struct {
 	p      *Path
 	l      *local
 	socket Packets
+	proto  uint8 // of the SAs: 50 for ESP, 51 for AH
 	encap  bool
 	addr   netip.AddrPort // local; without a port when not in UDP
 	opened [][]byte       // packets to write, tunHeadroom before each
 	// claimed is where an SA's packets came from last, if not from its peer's
 	// address, so that each move is told once.
 	claimed map[sadb.ChildID]netip.AddrPort
+	invalid map[netip.Addr]int64 // when InvalidSPI was last told of an address, Unix nanoseconds
+	swept   int64                // when invalid was last cleared of what is long past
 }
 
-func newInbound(p *Path, l *local, s Packets, encap bool) *inbound {
-	in := &inbound{p: p, l: l, socket: s, encap: encap, addr: l.addr, claimed: map[sadb.ChildID]netip.AddrPort{}}
+func newInbound(p *Path, l *local, s Packets, proto uint8, encap bool) *inbound {
+	in := &inbound{
+		p: p, l: l, socket: s, proto: proto, encap: encap, addr: l.addr,
+		claimed: map[sadb.ChildID]netip.AddrPort{}, invalid: map[netip.Addr]int64{},
+	}
 	if !encap {
 		in.addr = noPort(l.addr)
 	}
@@ -50,12 +61,13 @@ func newInbound(p *Path, l *local, s Packets, encap bool) *inbound {
 
 // run reads the socket until it is closed.
 func (in *inbound) run() {
-	what := "raw socket of " + in.addr.String()
+	what := "raw " + flow.ProtoName(in.proto) + " socket of " + in.addr.String()
 	if in.encap {
 		what = "UDP socket " + in.addr.String()
 	}
-	// Room behind a packet lets the TUN device join what follows to it.
-	size := tunHeadroom + esp.HeaderLen + in.p.limits.MaxPacket
+	// Room behind a packet lets the TUN device join what follows to it, and
+	// transport mode in UDP make a header.
+	size := tunHeadroom + ipv4Header + esp.HeaderLen + in.p.limits.MaxPacket
 	slab := make([]byte, socketBatch*size)
 	bufs, sizes, from := make([][]byte, socketBatch), make([]int, socketBatch), make([]netip.AddrPort, socketBatch)
 	for i := range bufs {
@@ -84,7 +96,7 @@ func (in *inbound) batch(bufs [][]byte, sizes []int, from []netip.AddrPort) {
 		if in.encap {
 			in.datagram(s, b, sizes[i], from[i], now)
 		} else {
-			in.esp(s, b, sizes[i], noPort(from[i]), now)
+			in.raw(s, b, sizes[i], noPort(from[i]), now)
 		}
 	}
 	if len(in.opened) == 0 {
@@ -107,7 +119,7 @@ func (in *inbound) datagram(s *sadb.Snapshot, buf []byte, n int, from netip.Addr
 	case n < marker:
 		in.p.count.drop(Short, 1)
 	case binary.BigEndian.Uint32(buf) != 0:
-		in.esp(s, buf, n, from, now)
+		in.packet(s, buf, 0, n, from, now)
 	case n < marker+ikeHeader:
 		in.p.count.drop(Short, 1)
 	case in.p.up.Control != nil:
@@ -115,9 +127,31 @@ func (in *inbound) datagram(s *sadb.Snapshot, buf []byte, n int, from netip.Addr
 	}
 }
 
-// esp takes one ESP packet, buf[:n]: RFC 4301 section 5.2 steps 3a to 5.
-func (in *inbound) esp(s *sadb.Snapshot, buf []byte, n int, from netip.AddrPort, now int64) {
-	spi, seq, ok := esp.Header(buf[:n])
+// raw takes one packet of a raw socket, from its IPv4 header on.
+func (in *inbound) raw(s *sadb.Snapshot, buf []byte, n int, from netip.AddrPort, now int64) {
+	at := 0
+	if n >= ipv4Header {
+		at = int(buf[0]&15) * 4
+	}
+	if at < ipv4Header || at > n {
+		in.p.count.drop(Short, 1)
+		return
+	}
+	in.packet(s, buf, at, n, from, now)
+}
+
+// header reads SPI and sequence number of the socket's protocol.
+func (in *inbound) header(b []byte) (spi, seq uint32, ok bool) {
+	if in.proto == ah.ProtoAH {
+		return ah.Header(b)
+	}
+	return esp.Header(b)
+}
+
+// packet takes one ESP or AH packet, buf[at:n], and its IPv4 header, buf[:at],
+// if there is one: RFC 4301 section 5.2 steps 3a to 5.
+func (in *inbound) packet(s *sadb.Snapshot, buf []byte, at, n int, from netip.AddrPort, now int64) {
+	spi, seq, ok := in.header(buf[at:n])
 	if !ok {
 		in.p.count.drop(Short, 1)
 		return
@@ -126,10 +160,11 @@ func (in *inbound) esp(s *sadb.Snapshot, buf []byte, n int, from netip.AddrPort,
 		in.p.count.drop(ReservedSPI, 1)
 		return
 	}
-	a := Audit{Local: in.addr, Remote: from, Encap: in.encap, SPI: spi, Seq: seq}
-	sa := s.Inbound(spi)
+	a := Audit{Local: in.addr, Remote: from, Encap: in.encap, Proto: in.proto, SPI: spi, Seq: seq}
+	sa := s.Inbound(in.proto, spi)
 	if sa == nil {
 		in.refuse(a, BadSPI)
+		in.tell(a, now)
 		return
 	}
 	a.Child, a.Flow = sa.Child.ID, sa.Child.Flow
@@ -137,7 +172,7 @@ func (in *inbound) esp(s *sadb.Snapshot, buf []byte, n int, from netip.AddrPort,
 		in.refuse(a, WrongWay)
 		return
 	}
-	p, err := sa.Open(buf[:n], now)
+	p, err := sa.Open(buf[:n], at, now)
 	if p.Crossed != sadb.NoLimit && in.p.up.Expire != nil {
 		in.p.up.Expire(sa.Child.ID, p.Crossed == sadb.Hard)
 	}
@@ -152,18 +187,18 @@ func (in *inbound) esp(s *sadb.Snapshot, buf []byte, n int, from netip.AddrPort,
 }
 
 // ours reports whether an SA's packet came the SA's way: to its local address,
-// in its encapsulation, and, without UDP, from its peer. In UDP a NAT may have
+// in its outermost protocol, in its encapsulation, and, without UDP, from its peer. In UDP a NAT may have
 // moved the peer, which an authentic packet proves (see follow). Only because of
 // this check does an SA's window have one owner.
 func (in *inbound) ours(sa *sadb.In, from netip.AddrPort) bool {
-	return sa.Child.Encap == in.encap && sa.Child.Local.Addr() == in.addr.Addr() &&
+	return sa.Child.Encap == in.encap && sa.Proto() == in.proto && sa.Child.Local.Addr() == in.addr.Addr() &&
 		(in.encap || sa.Remote().Addr() == from.Addr())
 }
 
 // reason is why Open refused a packet.
 func reason(err error) Drop {
 	switch {
-	case errors.Is(err, esp.ErrICV):
+	case errors.Is(err, esp.ErrICV), errors.Is(err, ah.ErrICV):
 		return BadICV
 	case errors.Is(err, replay.ErrSeen), errors.Is(err, replay.ErrTooOld), errors.Is(err, replay.ErrZero):
 		return Replayed
@@ -171,6 +206,8 @@ func reason(err error) Drop {
 		return BadPadding
 	case errors.Is(err, sadb.ErrVolume):
 		return Expired
+	case errors.Is(err, sadb.ErrBundle):
+		return BadInner
 	}
 	return BadLength
 }
@@ -228,6 +265,37 @@ func withHeadroom(buf, packet []byte) []byte {
 		copy(buf[start:cap(buf)], packet)
 	}
 	return buf[start-tunHeadroom : start+len(packet) : cap(buf)]
+}
+
+// tell reports an SPI that is not ours, at most once a second for one address.
+// Where a flood of forged addresses fills the table, the rest of that second
+// goes unreported.
+func (in *inbound) tell(a Audit, now int64) {
+	const second = int64(time.Second)
+	if in.p.up.InvalidSPI == nil {
+		return
+	}
+	from := a.Remote.Addr()
+	last, known := in.invalid[from]
+	if known && now >= last && now-last < second {
+		return
+	}
+	if !known && len(in.invalid) >= maxInvalid {
+		if now >= in.swept && now-in.swept < second {
+			return
+		}
+		in.swept = now
+		for addr, at := range in.invalid {
+			if now < at || now-at >= second {
+				delete(in.invalid, addr)
+			}
+		}
+		if len(in.invalid) >= maxInvalid {
+			return
+		}
+	}
+	in.invalid[from] = now
+	in.p.up.InvalidSPI(a.Local, a.Remote, a.Proto, a.SPI)
 }
 
 // refuse counts a packet from outside and reports it.

@@ -53,7 +53,7 @@ func newOutbound(p *Path) *outbound {
 
 // run reads the TUN device until it is closed.
 func (o *outbound) run() {
-	size := esp.Headroom + o.p.limits.MaxPacket + esp.Tailroom
+	size := sadb.Headroom + o.p.limits.MaxPacket + sadb.Tailroom
 	slab := make([]byte, tunBatch*size)
 	whole, bufs, sizes := make([][]byte, tunBatch), make([][]byte, tunBatch), make([]int, tunBatch)
 	for i := range whole {
@@ -62,9 +62,9 @@ func (o *outbound) run() {
 	var patience failures
 	for {
 		for i := range bufs {
-			bufs[i] = whole[i][:size-esp.Tailroom]
+			bufs[i] = whole[i][:size-sadb.Tailroom]
 		}
-		n, err := o.p.tun.Read(bufs, sizes, esp.Headroom)
+		n, err := o.p.tun.Read(bufs, sizes, sadb.Headroom)
 		if n > 0 {
 			o.batch(bufs[:n], sizes[:n])
 			patience.n = 0
@@ -76,8 +76,8 @@ func (o *outbound) run() {
 	}
 }
 
-// batch sends the packets bufs[i][esp.Headroom:] of sizes[i] octets, whose
-// capacity has esp.Tailroom behind the largest of them.
+// batch sends the packets bufs[i][sadb.Headroom:] of sizes[i] octets, whose
+// capacity has sadb.Tailroom behind the largest of them.
 func (o *outbound) batch(bufs [][]byte, sizes []int) {
 	now := o.p.clock().UnixNano()
 	o.p.count.read.Add(uint64(len(bufs)))
@@ -107,13 +107,13 @@ func (o *outbound) finish() {
 	}
 }
 
-// packet decides about one packet of n octets at buf[esp.Headroom:].
+// packet decides about one packet of n octets at buf[sadb.Headroom:].
 func (o *outbound) packet(s *sadb.Snapshot, buf []byte, n int, now int64) {
-	if n < 0 || n > len(buf)-esp.Headroom-esp.Tailroom {
+	if n < 0 || n > len(buf)-sadb.Headroom-sadb.Tailroom {
 		o.p.count.drop(Malformed, 1)
 		return
 	}
-	t, total, ok := parseIPv4(buf[esp.Headroom : esp.Headroom+n])
+	t, total, ok := parseIPv4(buf[sadb.Headroom : sadb.Headroom+n])
 	if !ok {
 		o.p.count.drop(Malformed, 1)
 		return
@@ -138,7 +138,7 @@ func (o *outbound) packet(s *sadb.Snapshot, buf []byte, n int, now int64) {
 // protect seals one packet of f with sa, or lets it wait when there is none.
 func (o *outbound) protect(s *sadb.Snapshot, f *sadb.Flow, sa *sadb.Out, t flow.Tuple, buf []byte, n int, now int64) {
 	for ; sa != nil; sa = f.Pick(t) {
-		packet, crossed, err := sa.Seal(buf, esp.Headroom, n, now)
+		packet, crossed, err := sa.Seal(buf, sadb.Headroom, n, now)
 		if crossed != sadb.NoLimit {
 			o.calls = append(o.calls, call{child: sa.Child.ID, hard: crossed == sadb.Hard})
 		}
@@ -146,13 +146,16 @@ func (o *outbound) protect(s *sadb.Snapshot, f *sadb.Flow, sa *sadb.Out, t flow.
 		case err == nil:
 			o.enlist(f, sa, packet)
 			return
-		case errors.Is(err, esp.ErrNoRoom):
+		case errors.Is(err, sadb.ErrFragment), errors.Is(err, sadb.ErrEndpoint):
+			o.p.count.drop(Unfit, 1)
+			return
+		case !errors.Is(err, sadb.ErrVolume) && !errors.Is(err, esp.ErrExhausted):
 			o.p.count.drop(SealFailed, 1)
 			return
 		}
 		// The SA has just ended, the packet is as it was: try the next one.
 	}
-	dropped, trigger := o.waiting.add(f, t, buf[esp.Headroom:esp.Headroom+n], now, s.NumFlows())
+	dropped, trigger := o.waiting.add(f, t, buf[sadb.Headroom:sadb.Headroom+n], now, s.NumFlows())
 	o.p.count.drop(NoSA, dropped)
 	if trigger {
 		o.calls = append(o.calls, call{trigger: true, id: f.ID, packet: t})
@@ -192,7 +195,7 @@ func (o *outbound) send() {
 		return
 	}
 	remote := r.sa.Remote()
-	switch socket := o.socket(&r.sa.Child); {
+	switch socket := o.socket(r.sa); {
 	case socket == nil:
 		r.flow.CountSendErrors(len(r.packets))
 		o.p.count.drop(NoSocket, len(r.packets))
@@ -214,15 +217,17 @@ func (o *outbound) send() {
 }
 
 // socket is the one an SA's packets leave by, or nil.
-func (o *outbound) socket(c *sadb.Child) Packets {
-	l := (*o.p.locals.Load())[c.Local.Addr()]
+func (o *outbound) socket(sa *sadb.Out) Packets {
+	l := (*o.p.locals.Load())[sa.Child.Local.Addr()]
 	switch {
 	case l == nil:
 		return nil
-	case c.Encap:
-		return l.udp
+	case sa.Whole():
+		return l.AH
+	case sa.Child.Encap:
+		return l.UDP
 	}
-	return l.raw
+	return l.ESP
 }
 
 // Installed says that the flow has an SA now: what waited for it goes out, in

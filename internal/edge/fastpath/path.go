@@ -1,6 +1,6 @@
 // Package fastpath carries packets in user space: from the TUN device through
-// the SPD and ESP to the sockets, and back. RFC 4301 section 5, RFC 4303, RFC
-// 3948. It decides nothing about protocols: which packet needs which SA is
+// the SPD, ESP and AH to the sockets, and back. RFC 4301 section 5, RFC 4302,
+// RFC 4303, RFC 3948. It decides nothing about protocols: which packet needs which SA is
 // core/sadb, how a packet is sealed core/esp.
 //
 //	outbound   TUN ─ read a batch ─ parse ─ SPD ─ seal in place ─ one send for each run to one peer
@@ -23,9 +23,15 @@
 //     what waited for an SA. Both take their snapshot under the mutex: what was
 //     queued before an SA came goes out before what is read after.
 //   - An inbound SA belongs to the goroutine of one socket. Each local address
-//     has one raw and one UDP socket, an SA has one local address and is
-//     encapsulated or not, and packets that come by another way are dropped
-//     before its window is touched. So no window needs a lock.
+//     has one socket for ESP, one for AH and one for UDP. An SA has one local
+//     address and comes in one of the three (a bundle in AH), and packets that
+//     come by another way are dropped before its windows are touched. So no
+//     window needs a lock.
+//
+// Two kinds of packets leave with the IPv4 header they have, by the socket for
+// AH: with AH, whose ICV covers that header, identification included, and in
+// transport mode, where it is the inner packet's own. Before all others the
+// kernel puts one.
 //
 // Fail closed. Nothing read from the TUN device ever leaves in clear: a packet
 // that no crypto ACL permits should not have come and is dropped and counted.
@@ -43,6 +49,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"culvert/internal/core/ah"
+	"culvert/internal/core/esp"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -60,8 +68,9 @@ type TUN interface {
 	Close() error
 }
 
-// Packets is a socket on one local address: raw IP protocol 50, whose payload
-// comes and goes without IP header, or UDP. edge/rawsock and edge/udpsock are.
+// Packets is a socket on one local address; edge/rawsock and edge/udpsock are.
+// UDP comes and goes as the datagrams' payload. A raw socket gives each packet
+// with its IPv4 header; see Sockets for what it takes.
 type Packets interface {
 	// ReadBatch waits for packets. The slices of bufs may change places. After
 	// Close the error wraps net.ErrClosed.
@@ -69,6 +78,19 @@ type Packets interface {
 	WriteBatch(pkts [][]byte, to netip.AddrPort) error
 	Close() error
 }
+
+// Sockets are those of one local address. Any may be nil when nothing goes that
+// way.
+type Sockets struct {
+	ESP Packets // raw, protocol 50: takes ESP packets, the kernel puts the IPv4 header before them
+	UDP Packets
+	// AH is raw, protocol 51. It takes whole IPv4 packets and sends them with
+	// the very header they have: those of AH, whose ICV covers it, and those of
+	// ESP in transport mode.
+	AH Packets
+}
+
+func (s *Sockets) all() [3]Packets { return [3]Packets{s.ESP, s.UDP, s.AH} }
 
 // Upcalls is what the data path tells the gateway. They run on the data path's
 // goroutines, and on the one that calls Installed, so they must not block and
@@ -90,6 +112,11 @@ type Upcalls struct {
 	// port, newer than all before. Whether the SA follows (sadb.DB.Move) is the
 	// gateway's decision: it knows who is behind a NAT. Once for each place.
 	Moved func(id sadb.ChildID, remote netip.AddrPort)
+	// InvalidSPI: an ESP or AH packet (proto 50 or 51) came with an SPI that no
+	// SA has. Nobody vouches for it. At most once a second for one address, and
+	// never for more than maxInvalid addresses a second; remote's port is 0
+	// without UDP.
+	InvalidSPI func(local, remote netip.AddrPort, proto uint8, spi uint32)
 }
 
 // Limits bounds what the data path keeps. A zero value means its default.
@@ -150,9 +177,8 @@ type Path struct {
 
 // local is one of our addresses and its sockets.
 type local struct {
+	Sockets
 	addr    netip.AddrPort // port of the UDP socket
-	raw     Packets        // may be nil
-	udp     Packets        // may be nil
 	removed chan struct{}
 	workers sync.WaitGroup
 }
@@ -173,9 +199,8 @@ func New(c Config) (*Path, error) {
 }
 
 // AddLocal gives the path the sockets of one of our addresses; addr's port is
-// the UDP socket's. raw or udp may be nil when that encapsulation is not used.
-// The path takes them over. Before and after Run.
-func (p *Path) AddLocal(addr netip.AddrPort, raw, udp Packets) error {
+// the UDP socket's. The path takes them over. Before and after Run.
+func (p *Path) AddLocal(addr netip.AddrPort, s Sockets) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := *p.locals.Load()
@@ -185,7 +210,7 @@ func (p *Path) AddLocal(addr netip.AddrPort, raw, udp Packets) error {
 	case old[addr.Addr()] != nil:
 		return fmt.Errorf("data path: local address %s has its sockets already", addr.Addr())
 	}
-	l := &local{addr: addr, raw: raw, udp: udp, removed: make(chan struct{})}
+	l := &local{Sockets: s, addr: addr, removed: make(chan struct{})}
 	p.changeLocals(func(m map[netip.Addr]*local) { m[addr.Addr()] = l })
 	if p.running {
 		p.startLocal(l)
@@ -221,7 +246,7 @@ func (p *Path) changeLocals(change func(map[netip.Addr]*local)) {
 }
 
 func (l *local) close() {
-	for _, s := range []Packets{l.raw, l.udp} {
+	for _, s := range l.all() {
 		if s != nil {
 			_ = s.Close() // it only wakes the reader; there is nothing to lose
 		}
@@ -256,11 +281,10 @@ func (p *Path) Run() error {
 
 // startLocal starts the goroutines of a local address. The caller holds mu.
 func (p *Path) startLocal(l *local) {
-	for _, s := range []struct {
-		socket Packets
-		encap  bool
-	}{{l.raw, false}, {l.udp, true}} {
-		if s.socket == nil {
+	for _, in := range []*inbound{
+		newInbound(p, l, l.ESP, esp.Proto, false), newInbound(p, l, l.UDP, esp.Proto, true), newInbound(p, l, l.AH, ah.ProtoAH, false),
+	} {
+		if in.socket == nil {
 			continue
 		}
 		p.workers.Add(1)
@@ -269,7 +293,7 @@ func (p *Path) startLocal(l *local) {
 			defer p.workers.Done()
 			defer l.workers.Done()
 			runtime.LockOSThread()
-			newInbound(p, l, s.socket, s.encap).run()
+			in.run()
 		}()
 	}
 }

@@ -287,7 +287,7 @@ func TestHostilePackets(t *testing.T) {
 	until(t, "A sealed", func() bool { return len(a.raw.packets()) == 200 })
 	sent := a.raw.packets()
 	peer := a.raw.local
-	give := func(from netip.AddrPort, p []byte) { b.raw.in <- datagram{from, bytes.Clone(p)} }
+	give := func(from netip.AddrPort, p []byte) { b.raw.in <- datagram{from, bytes.Clone(p), false} }
 	tampered := func(p []byte, octet int) []byte {
 		p = bytes.Clone(p)
 		p[octet] ^= 0x80
@@ -338,7 +338,7 @@ func TestHostilePackets(t *testing.T) {
 			t.Errorf("%s: audited as %+v", s.story, x)
 		}
 	}
-	b.udp.in <- datagram{a.udp.local, bytes.Clone(sent[160])}
+	b.udp.in <- datagram{a.udp.local, bytes.Clone(sent[160]), false}
 	b.wantDrop(WrongWay, 2)
 	if s := b.path.Stats(); s.Delivered != uint64(delivered) || len(b.tun.out) != 0 {
 		t.Errorf("%d packets delivered, want %d", s.Delivered, delivered)
@@ -399,7 +399,7 @@ func TestInnerPacketIsChecked(t *testing.T) {
 	}
 	for _, s := range steps {
 		before := b.dropped(s.want)
-		b.raw.in <- datagram{a.raw.local, seal(s.inner, s.next)}
+		b.raw.in <- datagram{a.raw.local, seal(s.inner, s.next), false}
 		until(t, s.story, func() bool { return b.dropped(s.want) == before+1 })
 		if s.want == Dummy {
 			continue
@@ -413,7 +413,7 @@ func TestInnerPacketIsChecked(t *testing.T) {
 		t.Errorf("flow's counters %+v", c)
 	}
 	// RFC 4303 2.7: what is behind the inner packet is padding against traffic analysis.
-	b.raw.in <- datagram{a.raw.local, seal(append(fromA(7), make([]byte, 50)...), 4)}
+	b.raw.in <- datagram{a.raw.local, seal(append(fromA(7), make([]byte, 50)...), 4), false}
 	if got := receive(t, "padded packet", b.tun.out); !bytes.Equal(got, fromA(7)) {
 		t.Errorf("padding was not taken off: %x", got)
 	}
@@ -427,7 +427,7 @@ func TestPort4500(t *testing.T) {
 	a, b := twoSites(t)
 	ca, cb := pairOf(gcm, 1, true)
 	up(t, a, b, ca, cb)
-	give := func(d ...byte) { b.udp.in <- datagram{a.udp.local, d} }
+	give := func(d ...byte) { b.udp.in <- datagram{a.udp.local, d, false} }
 	give(0xff)
 	b.wantDrop(Keepalive, 1)
 	give(0xfe)
@@ -442,12 +442,12 @@ func TestPort4500(t *testing.T) {
 	if got := receive(t, "IKE message", b.up.control); !bytes.Equal(got, ike) {
 		t.Errorf("IKE message %x", got)
 	}
-	b.raw.in <- datagram{a.raw.local, append(make([]byte, 4), ike...)}
+	b.raw.in <- datagram{a.raw.local, append(make([]byte, 4), ike...), false}
 	b.wantDrop(ReservedSPI, 1)
 	seal := crafted(t, ca)
-	b.raw.in <- datagram{a.raw.local, seal(fromA(1), 4)}
+	b.raw.in <- datagram{a.raw.local, seal(fromA(1), 4), false}
 	b.wantDrop(WrongWay, 1)
-	b.udp.in <- datagram{a.udp.local, seal(fromA(2), 4)}
+	b.udp.in <- datagram{a.udp.local, seal(fromA(2), 4), false}
 	if n := numberOf(receive(t, "ESP in UDP", b.tun.out)); n != 2 {
 		t.Errorf("packet %d", n)
 	}
@@ -463,20 +463,20 @@ func TestPeerMoves(t *testing.T) {
 	seal := crafted(t, ca)
 	old, elsewhere := a.udp.local, netip.MustParseAddrPort("203.0.113.7:31000")
 	held := seal(fromA(0), 4)
-	b.udp.in <- datagram{old, seal(fromA(1), 4)}
+	b.udp.in <- datagram{old, seal(fromA(1), 4), false}
 	receive(t, "from the old place", b.tun.out)
 
 	forged := seal(fromA(2), 4)
 	forged[30] ^= 1
-	b.udp.in <- datagram{elsewhere, forged}
+	b.udp.in <- datagram{elsewhere, forged, false}
 	b.wantDrop(BadICV, 1)
-	b.udp.in <- datagram{elsewhere, held}
+	b.udp.in <- datagram{elsewhere, held, false}
 	receive(t, "held back, from elsewhere", b.tun.out)
 	if n := len(b.up.moved); n != 0 {
 		t.Fatalf("a forged or an old packet moved the peer %d times", n)
 	}
 	for n := range 3 {
-		b.udp.in <- datagram{elsewhere, seal(fromA(n), 4)}
+		b.udp.in <- datagram{elsewhere, seal(fromA(n), 4), false}
 		receive(t, "from the new place", b.tun.out)
 	}
 	if to := receive(t, "moved", b.up.moved); to != elsewhere || len(b.up.moved) != 0 {
@@ -485,9 +485,9 @@ func TestPeerMoves(t *testing.T) {
 	if err := b.db.Move(1, elsewhere); err != nil {
 		t.Fatal(err)
 	}
-	b.udp.in <- datagram{elsewhere, seal(fromA(9), 4)}
+	b.udp.in <- datagram{elsewhere, seal(fromA(9), 4), false}
 	receive(t, "after the move", b.tun.out)
-	b.udp.in <- datagram{old, seal(fromA(9), 4)}
+	b.udp.in <- datagram{old, seal(fromA(9), 4), false}
 	receive(t, "moved back", b.tun.out)
 	if to := receive(t, "moved back", b.up.moved); to != old {
 		t.Errorf("moved back to %s", to)
@@ -543,12 +543,13 @@ func TestAddressesComeAndGo(t *testing.T) {
 	a, b := twoSites(t)
 	ca, cb := pairOf(gcm, 1, false)
 	up(t, a, b, ca, cb)
-	if err := b.path.AddLocal(cb.Local, b.raw, b.udp); err == nil {
+	if err := b.path.AddLocal(cb.Local, Sockets{ESP: b.raw, UDP: b.udp}); err == nil {
 		t.Error("an address was added twice")
 	}
 	b.path.RemoveLocal(cb.Local.Addr())
 	again := newWire(netip.AddrPortFrom(cb.Local.Addr(), 0))
-	if err := b.path.AddLocal(netip.AddrPortFrom(cb.Local.Addr(), 4500), again, nil); err != nil {
+	again.proto = flow.ESP
+	if err := b.path.AddLocal(netip.AddrPortFrom(cb.Local.Addr(), 4500), Sockets{ESP: again}); err != nil {
 		t.Fatal(err)
 	}
 	a.raw.mu.Lock()
@@ -566,7 +567,7 @@ func TestADeadDeviceEndsThePath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.AddLocal(raw.local, raw, nil); err != nil {
+	if err := p.AddLocal(raw.local, Sockets{ESP: raw}); err != nil {
 		t.Fatal(err)
 	}
 	_ = tun.Close()
@@ -582,7 +583,7 @@ func TestADeadDeviceEndsThePath(t *testing.T) {
 	if err := p.Run(); err == nil {
 		t.Error("it ran again")
 	}
-	if err := p.AddLocal(raw.local, raw, nil); !errors.Is(err, os.ErrClosed) {
+	if err := p.AddLocal(raw.local, Sockets{ESP: raw}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("AddLocal after the end: %v", err)
 	}
 	if _, err := New(Config{}); err == nil {

@@ -64,18 +64,21 @@ func (m *memTUN) Close() error {
 
 // datagram is what a wire carries.
 type datagram struct {
-	from netip.AddrPort
-	data []byte
+	from  netip.AddrPort
+	data  []byte
+	whole bool // with its IPv4 header
 }
 
 // wire is a socket without a network. What is written goes through change, if
 // there is one, to the socket at the other end.
 type wire struct {
+	proto  uint8 // of a raw socket; 0 for UDP
 	local  netip.AddrPort
 	in     chan datagram
 	closed chan struct{}
 	once   sync.Once
 	far    *wire
+	farESP *wire // where whole packets of ESP arrive
 	mu     sync.Mutex
 	change func([]byte) [][]byte
 	sent   [][]byte // copies of all that was written
@@ -93,7 +96,7 @@ func (w *wire) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int
 	case d := <-w.in:
 		n := 0
 		for {
-			sizes[n], from[n] = copy(bufs[n], d.data), d.from
+			sizes[n], from[n] = copy(bufs[n], w.packet(d)), d.from
 			n++
 			if n == len(bufs) {
 				return n, nil
@@ -105,6 +108,19 @@ func (w *wire) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int
 			}
 		}
 	}
+}
+
+// packet is what a socket gives of d: raw ones with an IPv4 header.
+func (w *wire) packet(d datagram) []byte {
+	if w.proto == 0 || d.whole {
+		return d.data
+	}
+	h := make([]byte, 20, 20+len(d.data))
+	h[0], h[8], h[9] = 0x45, 60, w.proto
+	binary.BigEndian.PutUint16(h[2:], uint16(20+len(d.data)))
+	copy(h[12:], d.from.Addr().AsSlice())
+	copy(h[16:], w.local.Addr().AsSlice())
+	return append(h, d.data...)
 }
 
 func (w *wire) WriteBatch(pkts [][]byte, to netip.AddrPort) error {
@@ -121,8 +137,12 @@ func (w *wire) WriteBatch(pkts [][]byte, to netip.AddrPort) error {
 			out = w.change(p)
 		}
 		for _, q := range out {
-			if w.far != nil && w.far.local.Addr() == to.Addr() {
-				w.far.in <- datagram{w.local, q}
+			far, whole := w.far, w.proto == flow.AH
+			if whole && q[9] == flow.ESP {
+				far = w.farESP
+			}
+			if far != nil && far.local.Addr() == to.Addr() {
+				far.in <- datagram{w.local, q, whole}
 			}
 		}
 	}
@@ -147,6 +167,7 @@ type upcalls struct {
 	expired  chan bool
 	control  chan []byte
 	moved    chan netip.AddrPort
+	invalid  chan uint32
 }
 
 // gateway is one end: a path over pipes.
@@ -157,6 +178,7 @@ type gateway struct {
 	tun  *memTUN
 	raw  *wire
 	udp  *wire
+	ah   *wire
 	up   upcalls
 	done chan error
 }
@@ -173,10 +195,11 @@ func (c *counting) Read(b []byte) (int, error) {
 
 func newGateway(t *testing.T, addr string, entries []policy.Entry, limits Limits) *gateway {
 	g := &gateway{t: t, db: sadb.New(&counting{}), tun: newMemTUN(), done: make(chan error, 1)}
-	g.up = upcalls{make(chan flow.Tuple, 1000), make(chan Audit, 1000), make(chan bool, 1000), make(chan []byte, 1000), make(chan netip.AddrPort, 1000)}
+	g.up = upcalls{make(chan flow.Tuple, 1000), make(chan Audit, 1000), make(chan bool, 1000), make(chan []byte, 1000), make(chan netip.AddrPort, 1000), make(chan uint32, 1000)}
 	g.db.SetPolicy(entries)
 	local := netip.AddrPortFrom(netip.MustParseAddr(addr), 4500)
-	g.raw, g.udp = newWire(netip.AddrPortFrom(local.Addr(), 0)), newWire(local)
+	g.raw, g.udp, g.ah = newWire(netip.AddrPortFrom(local.Addr(), 0)), newWire(local), newWire(netip.AddrPortFrom(local.Addr(), 0))
+	g.raw.proto, g.ah.proto = flow.ESP, flow.AH
 	if limits.MaxPacket == 0 {
 		limits.MaxPacket = 2000
 	}
@@ -187,14 +210,22 @@ func newGateway(t *testing.T, addr string, entries []policy.Entry, limits Limits
 		Expire:  func(_ sadb.ChildID, hard bool) { g.up.expired <- hard },
 		Audit:   func(a Audit) { g.up.audits <- a },
 		Moved:   func(_ sadb.ChildID, to netip.AddrPort) { g.up.moved <- to },
+		InvalidSPI: func(_, _ netip.AddrPort, proto uint8, spi uint32) {
+			g.up.invalid <- spi
+		},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.path.AddLocal(local, g.raw, g.udp); err != nil {
+	if err := g.path.AddLocal(local, Sockets{ESP: g.raw, UDP: g.udp, AH: g.ah}); err != nil {
 		t.Fatal(err)
 	}
 	go func() { g.done <- g.path.Run() }()
+	until(t, "the path runs", func() bool {
+		g.path.mu.Lock()
+		defer g.path.mu.Unlock()
+		return g.path.running
+	})
 	t.Cleanup(func() {
 		g.path.Close()
 		if err := <-g.done; err != nil {
@@ -222,9 +253,16 @@ func twoSites(t *testing.T) (a, b *gateway) { return twoSitesWith(t, Limits{}) }
 func twoSitesWith(t *testing.T, atA Limits) (a, b *gateway) {
 	a = newGateway(t, "198.51.100.1", lineTo(siteA, siteB), atA)
 	b = newGateway(t, "198.51.100.2", lineTo(siteB, siteA), Limits{})
+	join(a, b)
+	return a, b
+}
+
+// join puts two gateways on one network.
+func join(a, b *gateway) {
 	a.raw.far, b.raw.far = b.raw, a.raw
 	a.udp.far, b.udp.far = b.udp, a.udp
-	return a, b
+	a.ah.far, b.ah.far = b.ah, a.ah
+	a.ah.farESP, b.ah.farESP = b.raw, a.raw
 }
 
 var gcm = policy.TransformSet{Cipher: suite.AESGCM, KeyBits: 128}
@@ -232,7 +270,7 @@ var gcm = policy.TransformSet{Cipher: suite.AESGCM, KeyBits: 128}
 // keysOf are the keys of one direction of SA pair n.
 func keysOf(set policy.TransformSet, n, spi uint32) sadb.Keys {
 	bits := set.KeyBits
-	if !set.Cipher.Row().Sized {
+	if set.Cipher != suite.NoCipher && !set.Cipher.Row().Sized {
 		bits = set.Cipher.Row().KeyBits[0]
 	}
 	encr, integ := make([]byte, bits/8+set.Cipher.Row().Salt), make([]byte, set.Integ.Row().Size)

@@ -3,7 +3,6 @@ package fastpath
 import (
 	"container/list"
 
-	"culvert/internal/core/esp"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -30,13 +29,13 @@ type queue struct {
 	triggered int64         // Unix nanoseconds; 0 never
 }
 
-// waiter is one packet, in a buffer with room for ESP around it.
+// waiter is one packet, in a buffer with room for ESP and AH around it.
 type waiter struct {
-	buf   []byte // esp.Headroom, the packet, esp.Tailroom
+	buf   []byte // sadb.Headroom, the packet, sadb.Tailroom
 	tuple flow.Tuple
 }
 
-func (w waiter) size() int { return len(w.buf) - esp.Headroom - esp.Tailroom }
+func (w waiter) size() int { return len(w.buf) - sadb.Headroom - sadb.Tailroom }
 
 // add lets a copy of packet wait for an SA of f and returns how many others had
 // to go for it, each counted with its flow. trigger says that it is time to ask
@@ -57,8 +56,8 @@ func (w *waiting) add(f *sadb.Flow, t flow.Tuple, packet []byte, now int64, flow
 		w.dropOldest(w.order.Front().Value.(*queue))
 		dropped++
 	}
-	buf := make([]byte, esp.Headroom+len(packet)+esp.Tailroom)
-	copy(buf[esp.Headroom:], packet)
+	buf := make([]byte, sadb.Headroom+len(packet)+sadb.Tailroom)
+	copy(buf[sadb.Headroom:], packet)
 	w.keep(q, waiter{buf, t})
 	if q.triggered == 0 || now-q.triggered >= int64(w.limits.TriggerEvery) || now < q.triggered {
 		q.triggered = now

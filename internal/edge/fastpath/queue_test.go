@@ -38,7 +38,7 @@ func newWaiting(l Limits) *waiting {
 func numbers(ws []waiter) string {
 	var out []int
 	for _, w := range ws {
-		out = append(out, numberOf(w.buf[24:]))
+		out = append(out, numberOf(w.buf[sadb.Headroom:]))
 	}
 	return fmt.Sprint(out)
 }

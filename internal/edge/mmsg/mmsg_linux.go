@@ -47,9 +47,6 @@ type header struct {
 type Conn struct {
 	socket Socket
 	raw    syscall.RawConn
-	// head is how many octets in front of each packet are read apart from it:
-	// the IPv4 header of a raw socket.
-	head int
 
 	reading sync.Mutex
 	in      half
@@ -60,9 +57,8 @@ type Conn struct {
 // half is the state of one direction, made once so that a batch allocates nothing.
 type half struct {
 	headers [MaxBatch]header
-	iovecs  [MaxBatch][2]unix.Iovec
+	iovecs  [MaxBatch]unix.Iovec
 	names   [MaxBatch]unix.RawSockaddrInet4
-	heads   [MaxBatch][]byte
 	from    int // headers[from:count] are to be moved
 	count   int
 	moved   int
@@ -70,17 +66,13 @@ type half struct {
 	call    func(fd uintptr) bool
 }
 
-// New wraps a socket. head is the number of octets in front of every received
-// packet to be kept apart, 0 for none.
-func New(s Socket, head int) (*Conn, error) {
+// New wraps a socket.
+func New(s Socket) (*Conn, error) {
 	raw, err := s.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{socket: s, raw: raw, head: head}
-	for i := range c.in.heads {
-		c.in.heads[i] = make([]byte, head)
-	}
+	c := &Conn{socket: s, raw: raw}
 	c.in.call = func(fd uintptr) bool { return c.in.do(unix.SYS_RECVMMSG, fd) }
 	c.out.call = func(fd uintptr) bool { return c.out.do(unix.SYS_SENDMMSG, fd) }
 	return c, nil
@@ -107,16 +99,14 @@ func (h *half) do(trap, fd uintptr) bool {
 
 // Packet is one received packet of a batch.
 type Packet struct {
-	Head []byte // the octets kept apart; valid until the next ReadBatch
-	Size int    // octets in the buffer, without the head
+	Size int // octets in the buffer
 	From netip.AddrPort
 	// Truncated: the buffer was too small and the rest is lost.
 	Truncated bool
 }
 
 // ReadBatch waits for packets and puts up to len(bufs), at most MaxBatch, of
-// them into bufs. each is called for every packet in order; it must not keep the
-// Head. The number of packets is returned, or an error that wraps net.ErrClosed
+// them into bufs. each is called for every packet in order. The number of packets is returned, or an error that wraps net.ErrClosed
 // once the socket is closed. Errors that the kernel reports for a packet we sent
 // earlier (port unreachable and the like) are not this reader's and are skipped.
 func (c *Conn) ReadBatch(bufs [][]byte, each func(i int, p Packet)) (int, error) {
@@ -146,34 +136,21 @@ func (c *Conn) ReadBatch(bufs [][]byte, each func(i int, p Packet)) (int, error)
 	}
 	for i := range h.moved {
 		m := &h.headers[i]
-		n := int(m.n)
-		each(i, Packet{
-			Head: h.heads[i][:min(n, c.head)], Size: max(n-c.head, 0), From: h.address(i),
-			Truncated: m.msg.Flags&unix.MSG_TRUNC != 0,
-		})
+		each(i, Packet{Size: int(m.n), From: h.address(i), Truncated: m.msg.Flags&unix.MSG_TRUNC != 0})
 	}
 	return h.moved, nil
 }
 
-// prepare points header i at a buffer, with the part kept apart in front.
+// prepare points header i at a buffer.
 func (h *half) prepare(i int, buf []byte, nameLen uint32) {
 	m := &h.headers[i]
 	*m = header{}
 	m.msg.Name = (*byte)(unsafe.Pointer(&h.names[i]))
 	m.msg.Namelen = nameLen
-	v := h.iovecs[i][:0]
-	if len(h.heads[i]) > 0 {
-		v = append(v, vector(h.heads[i]))
-	}
-	v = append(v, vector(buf))
-	m.msg.Iov = &h.iovecs[i][0]
-	m.msg.SetIovlen(len(v))
-}
-
-func vector(b []byte) unix.Iovec {
-	v := unix.Iovec{Base: unsafe.SliceData(b)}
-	v.SetLen(len(b))
-	return v
+	h.iovecs[i].Base = unsafe.SliceData(buf)
+	h.iovecs[i].SetLen(len(buf))
+	m.msg.Iov = &h.iovecs[i]
+	m.msg.SetIovlen(1)
 }
 
 func (h *half) address(i int) netip.AddrPort {
@@ -199,6 +176,8 @@ type SendError struct {
 	Lost  int   // packets the kernel refused
 	Of    int   // packets in the batch
 	Cause error // of the first one refused
+	// TooLarge are the packets of the batch that were refused with EMSGSIZE, by number.
+	TooLarge []int
 }
 
 func (e *SendError) Error() string {
@@ -217,30 +196,26 @@ func (c *Conn) WriteBatch(pkts [][]byte, to netip.AddrPort) error {
 	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	lost := 0
-	var cause error
+	var refused *SendError
 	for start := 0; start < len(pkts); start += MaxBatch {
-		n, first, err := c.writeSome(pkts[start:min(start+MaxBatch, len(pkts))], to)
-		if err != nil {
+		if err := c.writeSome(pkts, start, to, &refused); err != nil {
 			return err
 		}
-		if lost += n; cause == nil {
-			cause = first
-		}
 	}
-	if lost > 0 {
-		return &SendError{To: to, Lost: lost, Of: len(pkts), Cause: cause}
+	if refused != nil {
+		return refused
 	}
 	return nil
 }
 
-// writeSome sends what one system call can carry. It returns how many packets
-// the kernel refused and why the first, or an error that ends it all.
-func (c *Conn) writeSome(pkts [][]byte, to netip.AddrPort) (lost int, cause, err error) {
+// writeSome sends what one system call can carry of pkts[start:]. It notes in
+// refused which packets the kernel did not take; an error ends it all.
+func (c *Conn) writeSome(all [][]byte, start int, to netip.AddrPort, refused **SendError) error {
+	pkts := all[start:min(start+MaxBatch, len(all))]
 	h := &c.out
 	for i, p := range pkts {
 		if len(p) == 0 {
-			return 0, nil, fmt.Errorf("send to %s: packet %d is empty", to, i)
+			return fmt.Errorf("send to %s: packet %d is empty", to, start+i)
 		}
 		n := &h.names[i]
 		n.Family, n.Addr = unix.AF_INET, to.Addr().Unmap().As4()
@@ -250,17 +225,21 @@ func (c *Conn) writeSome(pkts [][]byte, to netip.AddrPort) (lost int, cause, err
 	h.from, h.count = 0, len(pkts)
 	for h.from < h.count {
 		if err := c.raw.Write(h.call); err != nil {
-			return lost, cause, fmt.Errorf("send to %s: %w", to, err)
+			return fmt.Errorf("send to %s: %w", to, err)
 		}
 		h.from += h.moved
 		if h.errno != 0 {
-			if lost++; cause == nil {
-				cause = h.errno
+			if *refused == nil {
+				*refused = &SendError{To: to, Of: len(all), Cause: h.errno}
+			}
+			(*refused).Lost++
+			if h.errno == unix.EMSGSIZE {
+				(*refused).TooLarge = append((*refused).TooLarge, start+h.from)
 			}
 			h.from++ // the kernel stopped at this one
 		}
 	}
-	return lost, cause, nil
+	return nil
 }
 
 // Close closes the socket; a ReadBatch that waits returns net.ErrClosed.

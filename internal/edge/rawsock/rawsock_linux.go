@@ -1,11 +1,16 @@
 // Package rawsock carries ESP and AH straight over IP: protocols 50 (RFC 4303)
-// and 51 (RFC 4302), through a raw socket bound to one local address. Packets go
-// in and come out without their IPv4 header, in batches.
+// and 51 (RFC 4302), through a raw socket bound to one local address, in batches.
 //
-// A raw IPv4 socket reads the header in front of each packet. It is read apart
-// from the packet, so that stripping it copies nothing, and it is not believed: a
-// header that contradicts what the kernel delivered drops the packet. Fragments
-// have been put together by the kernel before they reach a raw socket.
+// Packets come in with their IPv4 header, as a raw IPv4 socket gives it: AH
+// covers it, and transport mode gives it back to the inner packet. Fragments
+// have been put together by the kernel before. The header is not believed: one
+// that contradicts what the kernel delivered drops the packet.
+//
+// Packets go out in one of two ways. A Conn of Listen takes what follows the
+// header, and the kernel puts one before it and fragments where it must. A Conn
+// of ListenWhole takes whole packets (IP_HDRINCL), for AH covers the header it
+// leaves with, identification included, and the kernel tells nobody which one it
+// would choose. Such a packet the kernel does not fragment; see cut.
 package rawsock
 
 import (
@@ -15,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -32,32 +38,54 @@ const headerLen = 20
 type Conn struct {
 	local netip.Addr
 	proto uint8
+	whole bool // packets are written with their IPv4 header
 	batch *mmsg.Conn
 }
 
 // Listen opens a raw socket for an IP protocol (50 for ESP, 51 for AH) on
 // local, an IPv4 address of this machine. The error says what to do.
 func Listen(local netip.Addr, proto uint8, o Options) (*Conn, error) {
+	return listen(local, proto, false, o.Control)
+}
+
+// ListenWhole is Listen for a Conn that takes whole IPv4 packets to send, of
+// any protocol. The kernel fills in the checksum, and an identification that is
+// zero; all else stays as it is.
+func ListenWhole(local netip.Addr, proto uint8, o Options) (*Conn, error) {
+	return listen(local, proto, true, func(network, address string, c syscall.RawConn) error {
+		if err := o.Control(network, address, c); err != nil {
+			return err
+		}
+		var set error
+		err := c.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_HDRINCL, 1) })
+		if err = errors.Join(err, set); err != nil {
+			return fmt.Errorf("let the socket take IPv4 headers: %w", err)
+		}
+		return nil
+	})
+}
+
+func listen(local netip.Addr, proto uint8, whole bool, control func(network, address string, c syscall.RawConn) error) (*Conn, error) {
 	if !local.Is4() {
 		return nil, fmt.Errorf("open a raw socket on %s: expected an IPv4 address", local)
 	}
-	config := net.ListenConfig{Control: o.Control}
+	config := net.ListenConfig{Control: control}
 	p, err := config.ListenPacket(context.Background(), fmt.Sprintf("ip4:%d", proto), local.String())
 	if err != nil {
 		return nil, fmt.Errorf("open a raw socket for IP protocol %d on %s: %w", proto, local, explain(local, err))
 	}
-	b, err := mmsg.New(p.(*net.IPConn), headerLen)
+	b, err := mmsg.New(p.(*net.IPConn))
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
-	return &Conn{local: local, proto: proto, batch: b}, nil
+	return &Conn{local: local, proto: proto, whole: whole, batch: b}, nil
 }
 
 // LocalAddr is the address the socket is bound to.
 func (c *Conn) LocalAddr() netip.Addr { return c.local }
 
 // ReadBatch waits for packets and reads up to len(bufs) of them (at most
-// mmsg.MaxBatch): sizes[i] octets of ESP or AH, without the IPv4 header, into
+// mmsg.MaxBatch): sizes[i] octets of an IPv4 packet, header and all, into
 // bufs[i], its sender into from[i] with port 0. What does not fit its buffer or
 // has a header that contradicts itself is dropped and does not count, so the
 // result may be 0 with no error. The slices of bufs may change places. After Close
@@ -69,13 +97,12 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int
 	}
 	n := 0
 	_, err := c.batch.ReadBatch(bufs, func(i int, p mmsg.Packet) {
-		size, ok := c.strip(p, bufs[i])
-		if !ok {
+		if p.Truncated || !c.sound(bufs[i][:p.Size]) {
 			return
 		}
 		// The slices change places, so that nothing is copied and none is lost.
 		bufs[n], bufs[i] = bufs[i], bufs[n]
-		sizes[n], from[n] = size, netip.AddrPortFrom(p.From.Addr(), 0)
+		sizes[n], from[n] = p.Size, netip.AddrPortFrom(p.From.Addr(), 0)
 		n++
 	})
 	if err != nil {
@@ -84,29 +111,28 @@ func (c *Conn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int
 	return n, nil
 }
 
-// strip checks the IPv4 header and leaves only what follows it in body. Without
-// options that is there already. It returns how long it is.
-func (c *Conn) strip(p mmsg.Packet, body []byte) (int, bool) {
-	h := p.Head
-	if p.Truncated || len(h) < headerLen || h[0]>>4 != 4 || h[9] != c.proto {
-		return 0, false
+// sound checks the IPv4 header of a packet: something follows it, of this
+// socket's protocol, and the lengths agree.
+func (c *Conn) sound(p []byte) bool {
+	if len(p) < headerLen || p[0]>>4 != 4 || p[9] != c.proto {
+		return false
 	}
-	options := int(h[0]&0x0f)*4 - headerLen
-	total := int(binary.BigEndian.Uint16(h[2:]))
-	if options < 0 || p.Size < options || total != headerLen+p.Size {
-		return 0, false
-	}
-	if options > 0 {
-		copy(body, body[options:p.Size])
-	}
-	return p.Size - options, p.Size > options
+	ihl := int(p[0]&0x0f) * 4
+	return ihl >= headerLen && ihl < len(p) && int(binary.BigEndian.Uint16(p[2:])) == len(p)
 }
 
-// WriteBatch sends each packet, from the ESP or AH header on, in an IPv4 packet
-// of its own to one address; the port is not looked at. A packet that the kernel
-// refuses does not hold up the others; the *mmsg.SendError counts it.
+// WriteBatch sends each packet to one address; the port is not looked at.
+// Packets are what follows the IPv4 header, or with ListenWhole all of it. A
+// packet that the kernel refuses does not hold up the others; the
+// *mmsg.SendError counts it.
 func (c *Conn) WriteBatch(pkts [][]byte, to netip.AddrPort) error {
-	return c.batch.WriteBatch(pkts, netip.AddrPortFrom(to.Addr(), 0))
+	to = netip.AddrPortFrom(to.Addr(), 0)
+	err := c.batch.WriteBatch(pkts, to)
+	var refused *mmsg.SendError
+	if c.whole && errors.As(err, &refused) && len(refused.TooLarge) > 0 {
+		return c.cut(pkts, to, refused)
+	}
+	return err
 }
 
 // Close closes the socket and wakes a reader that waits.

@@ -1,11 +1,14 @@
 package rawsock
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +58,7 @@ var (
 	r2 = netip.MustParseAddr("127.0.0.2")
 )
 
-func listen(t *testing.T, local netip.Addr, proto uint8, o Options) *Conn {
+func listenOn(t *testing.T, local netip.Addr, proto uint8, o Options) *Conn {
 	t.Helper()
 	c, err := Listen(local, proto, o)
 	if err != nil {
@@ -67,7 +70,7 @@ func listen(t *testing.T, local netip.Addr, proto uint8, o Options) *Conn {
 
 func read(t *testing.T, c *Conn, want int) (out []string, from []netip.AddrPort) {
 	t.Helper()
-	const n, size = 16, 200
+	const n, size = 16, headerLen + 200
 	bufs, sizes, senders := make([][]byte, n), make([]int, n), make([]netip.AddrPort, n)
 	for i := range bufs {
 		bufs[i] = make([]byte, size)
@@ -78,19 +81,23 @@ func read(t *testing.T, c *Conn, want int) (out []string, from []netip.AddrPort)
 			t.Fatal(err)
 		}
 		for i := range got {
-			out = append(out, string(bufs[i][:sizes[i]]))
+			p := bufs[i][:sizes[i]]
+			if p[9] != c.proto || netip.AddrFrom4([4]byte(p[16:20])) != c.local {
+				t.Errorf("header %x of a packet to %s", p[:headerLen], c.local)
+			}
+			out = append(out, string(p[int(p[0]&15)*4:]))
 			from = append(from, senders[i])
 		}
 	}
 	return out, from
 }
 
-// "ReadBatch returns ESP without the IPv4 header", from the sender's address
-// with port 0; the other protocol has a socket of its own.
+// Packets come with their IPv4 header, from the sender's address with port 0;
+// the other protocol has a socket of its own.
 func TestESPAndAHGoThrough(t *testing.T) {
 	alone(t)
 	for _, proto := range []uint8{flow.ESP, flow.AH} {
-		x, y := listen(t, r1, proto, Options{Mark: 1}), listen(t, r2, proto, Options{})
+		x, y := listenOn(t, r1, proto, Options{Mark: 1}), listenOn(t, r2, proto, Options{})
 		if err := x.WriteBatch([][]byte{[]byte("spi sequence one"), []byte("two"), []byte("x")}, netip.AddrPortFrom(r2, 4500)); err != nil {
 			t.Fatal(err)
 		}
@@ -104,10 +111,10 @@ func TestESPAndAHGoThrough(t *testing.T) {
 	}
 }
 
-// IPv4 options lie between the header and the packet and are stripped too.
-func TestOptionsAreStripped(t *testing.T) {
+// IPv4 options come with the header.
+func TestOptionsCome(t *testing.T) {
 	alone(t)
-	c := listen(t, r2, flow.ESP, Options{})
+	c := listenOn(t, r2, flow.ESP, Options{})
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +133,7 @@ func TestOptionsAreStripped(t *testing.T) {
 // What is larger than its buffer is dropped, and what comes behind it is not.
 func TestTooLargeIsDropped(t *testing.T) {
 	alone(t)
-	x, y := listen(t, r1, flow.ESP, Options{}), listen(t, r2, flow.ESP, Options{})
+	x, y := listenOn(t, r1, flow.ESP, Options{}), listenOn(t, r2, flow.ESP, Options{})
 	err := x.WriteBatch([][]byte{make([]byte, 201), []byte(strings.Repeat("f", 200)), []byte("last")}, netip.AddrPortFrom(r2, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -146,78 +153,187 @@ func TestFragmentsArriveWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, y := listen(t, r1, flow.ESP, Options{}), listen(t, r2, flow.ESP, Options{})
+	x, y := listenOn(t, r1, flow.ESP, Options{}), listenOn(t, r2, flow.ESP, Options{})
 	if err := x.WriteBatch([][]byte{make([]byte, 3000)}, netip.AddrPortFrom(r2, 0)); err != nil {
 		t.Fatal(err)
 	}
 	sizes, from := make([]int, 1), make([]netip.AddrPort, 1)
 	n, err := y.ReadBatch([][]byte{make([]byte, 4000)}, sizes, from)
-	if n != 1 || sizes[0] != 3000 || err != nil {
+	if n != 1 || sizes[0] != headerLen+3000 || err != nil {
 		t.Errorf("%d packets of %d octets, %v", n, sizes[0], err)
 	}
-	d := listen(t, r1, flow.AH, Options{DontFragment: true})
+	d := listenOn(t, r1, flow.AH, Options{DontFragment: true})
 	if err := d.WriteBatch([][]byte{make([]byte, 3000)}, netip.AddrPortFrom(r2, 0)); !errors.Is(err, unix.EMSGSIZE) || !strings.Contains(err.Error(), "fragmentation is off") {
 		t.Errorf("with DontFragment: %v", err)
 	}
 }
 
-// "strip strictly": a header that contradicts what the kernel delivered.
-func TestStripBelievesNoHeader(t *testing.T) {
+// A header that contradicts what the kernel delivered drops the packet.
+func TestNoHeaderIsBelieved(t *testing.T) {
 	c := &Conn{proto: flow.ESP}
-	good := []byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}
+	good := append([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}, "0123ABCD"...)
 	change := func(at int, v byte) []byte {
-		h := append([]byte(nil), good...)
-		h[at] = v
-		return h
+		p := bytes.Clone(good)
+		p[at] = v
+		return p
 	}
 	for _, test := range []struct {
 		name string
-		p    mmsg.Packet
-		size int
+		p    []byte
 		ok   bool
 	}{
-		{"good", mmsg.Packet{Head: good, Size: 8}, 8, true},
-		{"options", mmsg.Packet{Head: change(0, 0x46), Size: 8}, 4, true},
-		{"nothing behind the options", mmsg.Packet{Head: change(0, 0x47), Size: 8}, 0, false},
-		{"options longer than the packet", mmsg.Packet{Head: change(0, 0x4f), Size: 8}, 0, false},
-		{"header length below 20", mmsg.Packet{Head: change(0, 0x44), Size: 8}, 0, false},
-		{"version 6", mmsg.Packet{Head: change(0, 0x65), Size: 8}, 0, false},
-		{"AH at the ESP socket", mmsg.Packet{Head: change(9, 51), Size: 8}, 0, false},
-		{"total length too large", mmsg.Packet{Head: change(3, 29), Size: 8}, 0, false},
-		{"total length too small", mmsg.Packet{Head: change(3, 27), Size: 8}, 0, false},
-		{"half a header", mmsg.Packet{Head: good[:19]}, 0, false},
-		{"nothing", mmsg.Packet{}, 0, false},
-		{"empty", mmsg.Packet{Head: change(3, 20)}, 0, false},
-		{"cut short", mmsg.Packet{Head: good, Size: 8, Truncated: true}, 0, false},
+		{"good", good, true},
+		{"options", change(0, 0x46), true},
+		{"nothing behind the options", change(0, 0x47), false},
+		{"options longer than the packet", change(0, 0x4f), false},
+		{"header length below 20", change(0, 0x44), false},
+		{"version 6", change(0, 0x65), false},
+		{"AH at the ESP socket", change(9, 51), false},
+		{"total length too large", change(3, 29), false},
+		{"total length too small", change(3, 27), false},
+		{"half a header", good[:19], false},
+		{"nothing", nil, false},
+		{"a header alone", change(3, 20)[:20], false},
 	} {
-		body := []byte("0123ABCD")
-		size, ok := c.strip(test.p, body)
-		if ok != test.ok || ok && size != test.size {
-			t.Errorf("%s: %d, %v; expected %d, %v", test.name, size, ok, test.size, test.ok)
-		}
-		if test.name == "options" && string(body[:size]) != "ABCD" {
-			t.Errorf("behind the options: %q", body[:size])
+		if got := c.sound(test.p); got != test.ok {
+			t.Errorf("%s: %v, expected %v", test.name, got, test.ok)
 		}
 	}
 }
 
-// FuzzStrip: no header makes it panic or point outside the buffer.
-func FuzzStrip(f *testing.F) {
-	f.Add([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}, 8)
-	f.Add([]byte{0x4f, 0, 0, 28, 0, 1, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2}, 8)
-	f.Fuzz(func(t *testing.T, head []byte, size int) {
-		body := make([]byte, 64)
-		size = max(0, min(size, len(body)))
+// FuzzSound: no header makes it panic, and what it takes has something behind it.
+func FuzzSound(f *testing.F) {
+	f.Add([]byte{0x45, 0, 0, 21, 0, 1, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, 9})
+	f.Add([]byte{0x4f, 0, 0, 28, 0, 1, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2})
+	f.Fuzz(func(t *testing.T, p []byte) {
 		c := &Conn{proto: flow.ESP}
-		if n, ok := c.strip(mmsg.Packet{Head: head, Size: size}, body); ok && (n <= 0 || n > size) {
-			t.Errorf("%d octets of %d", n, size)
+		if c.sound(p) && int(p[0]&15)*4 >= len(p) {
+			t.Errorf("nothing behind the header of %x", p)
 		}
 	})
 }
 
+// header is an IPv4 header to r2 before n octets.
+func header(proto uint8, n int) []byte {
+	p := make([]byte, headerLen+n)
+	p[0], p[2], p[3], p[4], p[5], p[8], p[9] = 0x45, byte(len(p)>>8), byte(len(p)), 0x12, 0x34, 64, proto
+	a, b := r1.As4(), r2.As4()
+	copy(p[12:], a[:])
+	copy(p[16:], b[:])
+	return p
+}
+
+// What is written whole arrives with the very header, whatever AH covers of it.
+func TestWholePacketsKeepTheirHeader(t *testing.T) {
+	alone(t)
+	x, err := ListenWhole(r1, flow.AH, Options{Mark: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	for _, proto := range []uint8{flow.AH, flow.ESP} {
+		y := listenOn(t, r2, proto, Options{})
+		p := header(proto, 40)
+		p[1], p[6] = 0xb8, 0x40
+		if err := x.WriteBatch([][]byte{p}, netip.AddrPortFrom(r2, 0)); err != nil {
+			t.Fatal(err)
+		}
+		got, sizes := make([]byte, 100), make([]int, 1)
+		if _, err := y.ReadBatch([][]byte{got}, sizes, make([]netip.AddrPort, 1)); err != nil {
+			t.Fatal(err)
+		}
+		clear(got[10:12]) // the checksum is the kernel's
+		if !bytes.Equal(got[:sizes[0]], p) {
+			t.Errorf("protocol %d:\n got %x\nwant %x", proto, got[:sizes[0]], p)
+		}
+	}
+}
+
+// A whole packet of more than the MTU is cut here, and the kernel puts it
+// together again, under the header it had.
+func TestLargeWholePacketsAreCut(t *testing.T) {
+	alone(t)
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetMTU(lo, 1290)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := ListenWhole(r1, flow.AH, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	y := listenOn(t, r2, flow.AH, Options{})
+	large, refused := header(flow.AH, 4000), header(flow.AH, 2000)
+	for i := range 4000 {
+		large[headerLen+i] = byte(i * 7)
+	}
+	refused[6] = 0x40 // DF
+	err = x.WriteBatch([][]byte{header(flow.AH, 30), large, refused, header(flow.AH, 31)}, netip.AddrPortFrom(r2, 0))
+	var lost *mmsg.SendError
+	if !errors.As(err, &lost) || lost.Lost != 1 || !slices.Equal(lost.TooLarge, []int{2}) {
+		t.Errorf("a packet that may not be cut: %v", err)
+	}
+	bufs, sizes := [][]byte{make([]byte, 5000), make([]byte, 5000), make([]byte, 5000)}, make([]int, 3)
+	total := 0
+	for total < 3 {
+		n, err := y.ReadBatch(bufs[total:], sizes[total:], make([]netip.AddrPort, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+	}
+	for i := range sizes {
+		if sizes[i] == len(large) {
+			clear(bufs[i][10:12])
+			if !bytes.Equal(bufs[i][:sizes[i]], large) {
+				t.Errorf("the large packet came with the header %x, or damaged", bufs[i][:headerLen])
+			}
+			return
+		}
+	}
+	t.Errorf("sizes %v: the large packet did not come", sizes)
+}
+
+// Fragments are what RFC 791 section 3.2 makes of a packet with options: only
+// the copied ones go on.
+func TestFragments(t *testing.T) {
+	p := make([]byte, 32+100)
+	p[0], p[3] = 0x48, byte(len(p))
+	copy(p[20:], []byte{7, 3, 4, 148, 4, 0, 0, 1, 0, 0, 0, 0}) // Record Route, Router Alert
+	for i := range 100 {
+		p[32+i] = byte(i)
+	}
+	parts := fragments(p, 76)
+	if len(parts) != 3 {
+		t.Fatalf("%d fragments", len(parts))
+	}
+	var data []byte
+	for i, f := range parts {
+		ihl := int(f[0]&15) * 4
+		offset := binary.BigEndian.Uint16(f[6:])
+		if more := offset&moreFragments != 0; more != (i < 2) || int(offset&offsetMask)*8 != len(data) || len(f) > 76 || int(binary.BigEndian.Uint16(f[2:])) != len(f) {
+			t.Errorf("fragment %d: %x", i, f[:ihl])
+		}
+		if i > 0 && !bytes.Equal(f[20:ihl], []byte{148, 4, 0, 0}) {
+			t.Errorf("fragment %d has the options %x", i, f[20:ihl])
+		}
+		data = append(data, f[ihl:]...)
+	}
+	if !bytes.Equal(data, p[32:]) {
+		t.Errorf("together: %x", data)
+	}
+	p[6] = 0x40
+	if fragments(p, 76) != nil || fragments(p[:19], 76) != nil || fragments(header(51, 100), 20) != nil {
+		t.Error("what may not or cannot be cut was")
+	}
+}
+
 func TestCloseUnblocks(t *testing.T) {
 	alone(t)
-	c := listen(t, r1, flow.ESP, Options{})
+	c := listenOn(t, r1, flow.ESP, Options{})
 	done := make(chan error)
 	go func() {
 		_, err := c.ReadBatch([][]byte{make([]byte, 100)}, make([]int, 1), make([]netip.AddrPort, 1))

@@ -46,7 +46,7 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	}
 	c := &Conn{udp: p.(*net.UDPConn)}
 	c.local = c.udp.LocalAddr().(*net.UDPAddr).AddrPort()
-	if c.batch, err = mmsg.New(c.udp, 0); err != nil {
+	if c.batch, err = mmsg.New(c.udp); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return c, nil
