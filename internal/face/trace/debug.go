@@ -43,7 +43,9 @@ func debug(e event.Event) (l lines) {
 	case event.Dropped:
 		l.isakmp("ISAKMP: packet from %s dropped: %s", host(e.Peer), w.Reason)
 	default:
-		debugPhase2(&l, e)
+		if !debugProof(&l, e) {
+			debugPhase2(&l, e)
+		}
 	}
 	return l
 }
@@ -91,6 +93,12 @@ func debugMessage(l *lines, e event.Event, m event.Message) {
 			}
 		case "NAT-D":
 			l.isakmp("ISAKMP:received payload type 20")
+		case "CERTREQ":
+			l.isakmp("%s processing CERT_REQ payload. message ID = %d", tag(e), m.ID)
+			l.isakmp("%s peer wants a CT_X509_SIGNATURE cert", tag(e))
+			if p.Detail != "" {
+				l.isakmp("%s peer wants cert issued by %s", tag(e), p.Detail)
+			}
 		case "N": // event.Notify tells it
 		case "D":
 			l.isakmp("%s processing DELETE payload. message ID = %d", tag(e), m.ID)
@@ -105,6 +113,8 @@ func debugSent(l *lines, e event.Event, m event.Message) {
 		switch m.Name {
 		case "MM1":
 			l.isakmp("%s beginning Main Mode exchange", tag(e))
+		case "AM1":
+			l.isakmp("%s beginning Aggressive Mode exchange", tag(e))
 		case "QM1":
 			l.isakmp("%sbeginning Quick Mode exchange, M-ID of %d", tag(e), m.ID)
 		}
@@ -157,7 +167,13 @@ func attributes(l *lines, p policy.ISAKMP) {
 		l.isakmp("ISAKMP:      auth RSA sig")
 	case suite.RSAEncr:
 		l.isakmp("ISAKMP:      auth RSA encr")
+	case suite.ECDSA256, suite.ECDSA384, suite.ECDSA521:
+		l.isakmp("ISAKMP:      auth ECDSA sig")
 	default:
+		if p.Auth.XAUTH() {
+			l.isakmp("ISAKMP:      auth XAUTH (%d)", uint16(p.Auth))
+			break
+		}
 		l.isakmp("ISAKMP:      auth %s", p.Auth)
 	}
 	if p.Lifetime > 0 {
@@ -247,6 +263,10 @@ func debugNotify(l *lines, e event.Event, n event.Notify) {
 	protocol := ""
 	if n.Protocol != 0 {
 		protocol = fmt.Sprintf(" protocol %d", n.Protocol)
+	}
+	if alive := notifyWords(n.Type); n.Dir == event.Received && strings.HasPrefix(alive, "DPD/") {
+		l.isakmp("%s%s received from peer %s", tag(e), alive, host(e.Peer))
+		return
 	}
 	if n.Dir == event.Sent {
 		l.isakmp("%sSending NOTIFY %s%s", tag(e), notifyWords(n.Type), protocol)

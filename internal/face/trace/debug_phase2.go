@@ -34,17 +34,38 @@ func debugPhase2(l *lines, e event.Event) {
 type request struct {
 	direction string // "OUTBOUND"
 	selectors flow.Selectors
+	protocol  string // "ESP", "AH"
 	transform string
 	mode      suite.Mode
 	lifetime  policy.Lifetime
 	keyBits   int
 }
 
+// halves are what the protocols of a set do, the outer one first: one block
+// for each is what IOS prints.
+func halves(t policy.TransformSet) []policy.TransformSet {
+	if t.AH == suite.NoHash || t.Cipher == suite.NoCipher {
+		return []policy.TransformSet{t}
+	}
+	ah, esp := t, t
+	ah.Cipher, ah.KeyBits, ah.Integ = suite.NoCipher, 0, suite.NoHash
+	esp.AH = suite.NoHash
+	return []policy.TransformSet{ah, esp}
+}
+
+// protocolOf is the protocol of one half.
+func protocolOf(t policy.TransformSet) string {
+	if t.Cipher == suite.NoCipher && t.AH != suite.NoHash {
+		return "AH"
+	}
+	return "ESP"
+}
+
 func (l *lines) request(e event.Event, r request) {
 	l.ipsec("  (key eng. msg.) %s local= %s:0, remote= %s:0,", r.direction, host(e.Local), host(e.Peer))
 	l.ipsec("    local_proxy= %s,", proxy(r.selectors.Local, r.selectors.Proto, r.selectors.LocalPorts))
 	l.ipsec("    remote_proxy= %s,", proxy(r.selectors.Remote, r.selectors.Proto, r.selectors.RemotePorts))
-	l.ipsec("    protocol= ESP, transform= %s  (%s),", r.transform, modeWord(r.mode))
+	l.ipsec("    protocol= %s, transform= %s  (%s),", r.protocol, r.transform, modeWord(r.mode))
 	l.ipsec("    lifedur= %ds and %dkb,", int(r.lifetime.Time/time.Second), r.lifetime.Kilobytes)
 	l.ipsec("    spi= 0x0(0), conn_id= 0, keysize= %d, flags= 0x0", r.keyBits)
 }
@@ -93,12 +114,14 @@ func debugTriggered(l *lines, e event.Event, t event.Triggered) {
 		// Only the packet is known: its two hosts.
 		s = flow.Selectors{Local: single(t.Packet.Src), Remote: single(t.Packet.Dst)}
 	}
-	transform := "NONE"
-	if w := t.Set.Words(); w != "" {
-		transform = w
+	for _, half := range halves(t.Set) {
+		transform := "NONE"
+		if w := half.Words(); w != "" {
+			transform = w
+		}
+		l.ipsec("IPSEC(sa_request): ,")
+		l.request(e, request{"OUTBOUND", s, protocolOf(half), transform, t.Set.Mode, t.Lifetime, half.KeyBits})
 	}
-	l.ipsec("IPSEC(sa_request): ,")
-	l.request(e, request{"OUTBOUND", s, transform, t.Set.Mode, t.Lifetime, t.Set.KeyBits})
 }
 
 func single(a netip.Addr) netip.Prefix {
@@ -115,9 +138,13 @@ func debugProposal(l *lines, e event.Event, c event.ProposalCheck) {
 		l.isakmp("%satts not acceptable. Next payload is 0", tag(e))
 		return
 	}
-	l.isakmp("ISAKMP: transform 1, %s", transformWord(c.Offer.Set))
-	l.isakmp("ISAKMP:   attributes in transform:")
-	setAttributes(l, c.Offer)
+	for _, half := range halves(c.Offer.Set) {
+		o := c.Offer
+		o.Set = half
+		l.isakmp("ISAKMP: transform 1, %s", transformWord(half))
+		l.isakmp("ISAKMP:   attributes in transform:")
+		setAttributes(l, o)
+	}
 	l.isakmp("%satts are acceptable.", tag(e))
 	l.ipsec("IPSEC(validate_proposal_request): proposal part #1")
 	if c.Mismatch == "" {
@@ -148,11 +175,18 @@ func setAttributes(l *lines, p event.Proposal) {
 		l.isakmp("ISAKMP:      SA life type in kilobytes")
 		l.isakmp("ISAKMP:      SA life duration %s", duration(p.Lifetime.Kilobytes))
 	}
-	if h := p.Set.Integ; h != suite.NoHash {
+	h := p.Set.Integ
+	if protocolOf(p.Set) == "AH" {
+		h = p.Set.AH
+	}
+	if h != suite.NoHash {
 		l.isakmp("ISAKMP:      authenticator is HMAC-%s", strings.ToUpper(h.Row().IKE))
 	}
 	if p.Set.Cipher.Row().Sized {
 		l.isakmp("ISAKMP:      key length is %d", p.Set.KeyBits)
+	}
+	if p.Set.ESN {
+		l.isakmp("ISAKMP:      extended sequence numbers")
 	}
 	if p.Group != suite.NoGroup {
 		l.isakmp("ISAKMP:      group is %d", uint16(p.Group))
@@ -162,7 +196,7 @@ func setAttributes(l *lines, p event.Proposal) {
 func debugProxy(l *lines, e event.Event, c event.ProxyCheck) {
 	if c.Found {
 		l.ipsec("IPSEC(validate_proposal_request): proposal part #1,")
-		l.request(e, request{direction: "INBOUND", selectors: c.Offered, transform: "NONE"})
+		l.request(e, request{direction: "INBOUND", selectors: c.Offered, protocol: "ESP", transform: "NONE"})
 		return
 	}
 	l.ipsec("IPSEC(ipsec_process_proposal): proxy identities not supported")
@@ -170,19 +204,43 @@ func debugProxy(l *lines, e event.Event, c event.ProxyCheck) {
 }
 
 func debugPhase2Up(l *lines, e event.Event, up event.Phase2Up) {
-	l.ipsec("IPSEC(create_sa): sa created,")
-	l.sa(host(e.Local), up.In, up)
-	l.ipsec("IPSEC(create_sa): sa created,")
-	l.sa(host(e.Peer), up.Out, up)
+	for _, half := range halves(up.Set) {
+		in, out := up.In, up.Out
+		if protocolOf(half) == "AH" {
+			in, out = up.AHIn, up.AHOut
+		}
+		one := up
+		one.Set = half
+		l.ipsec("IPSEC(create_sa): sa created,")
+		l.sa(host(e.Local), in, one)
+		l.ipsec("IPSEC(create_sa): sa created,")
+		l.sa(host(e.Peer), out, one)
+	}
 	l.isakmp("%s Creating IPSec SAs", tag(e))
 	l.isakmp("        inbound SA from %s to %s (f/i)  0/ 0", host(e.Peer), host(e.Local))
 	l.isakmp("        (proxy %s to %s)", up.Selectors.Remote.Addr(), up.Selectors.Local.Addr())
-	l.isakmp("        has spi 0x%X and conn_id 0", up.In)
+	l.isakmp("        has spi 0x%X and conn_id 0", nameOf(up.In, up.AHIn))
 	l.lifetime(up.Lifetime)
 	l.isakmp("        outbound SA from %s to %s (f/i) 0/0", host(e.Local), host(e.Peer))
 	l.isakmp("        (proxy %s to %s)", up.Selectors.Local.Addr(), up.Selectors.Remote.Addr())
-	l.isakmp("        has spi  0x%X and conn_id 0", up.Out)
+	l.isakmp("        has spi  0x%X and conn_id 0", nameOf(up.Out, up.AHOut))
 	l.lifetime(up.Lifetime)
+}
+
+// nameOf is the SPI that stands for a pair: ESP's, or AH's without ESP.
+func nameOf(esp, ah uint32) uint32 {
+	if esp == 0 {
+		return ah
+	}
+	return esp
+}
+
+// protocolNumber is the IP protocol of "ESP" or "AH".
+func protocolNumber(name string) uint8 {
+	if name == "AH" {
+		return flow.AH
+	}
+	return flow.ESP
 }
 
 func (l *lines) lifetime(t policy.Lifetime) {
@@ -196,7 +254,7 @@ func (l *lines) lifetime(t policy.Lifetime) {
 
 // sa is IOS's block of one direction of an SA pair.
 func (l *lines) sa(to string, spi uint32, up event.Phase2Up) {
-	l.ipsec("  (sa) sa_dest= %s, sa_proto= 50,", to)
+	l.ipsec("  (sa) sa_dest= %s, sa_proto= %d,", to, protocolNumber(protocolOf(up.Set)))
 	l.ipsec("    sa_spi= 0x%X(%d),", spi, spi)
 	l.ipsec("    sa_trans= %s , sa_conn_id= 0,", up.Set.Words())
 	l.ipsec("    sa_lifetime(k/sec)= (%d/%d)", up.Lifetime.Kilobytes, int(up.Lifetime.Time/time.Second))
@@ -208,6 +266,6 @@ func debugDeleted(l *lines, e event.Event, d event.Deleted) {
 		return
 	}
 	l.ipsec("IPSEC(delete_sa): deleting SA,")
-	l.ipsec("  (sa) sa_dest= %s, sa_proto= 50,", host(e.Local))
+	l.ipsec("  (sa) sa_dest= %s, sa_proto= %d,", host(e.Local), protocolNumber(d.Protocol))
 	l.ipsec("    sa_spi= 0x%X(%d), reason \"%s\"", d.SPI, d.SPI, d.Reason)
 }

@@ -125,7 +125,7 @@ func title(m event.Message) string {
 // arrow draws a message from a gateway, and what it carries.
 func (d *drawing) arrow(e *entry, m event.Message, from side) {
 	d.blank()
-	if t := title(m); t != "" && (t != d.section || m.Name == "MM1" && m.Attempt == 0) {
+	if t := title(m); t != "" && (t != d.section || (m.Name == "MM1" || m.Name == "AM1") && m.Attempt == 0) {
 		d.section = t
 		pad := strings.Repeat(" ", (d.canvas.inner-utf8.RuneCountInString(t))/2)
 		d.canvas.line("", "│", []span{{pad, plain}, {t, bold}}, left, "│")

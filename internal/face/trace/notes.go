@@ -134,8 +134,10 @@ func noteOf(e *entry) (note, bool) {
 		return note{style: red, mark: "✗", text: noneOf(len(w.Offers), "offer", "policies")}, true
 	case event.NATCheck:
 		return note{style: plain, text: natWords(w)}, true
+	case event.Identified, event.Certificate, event.Revocation, event.Liveness, event.Fragments, event.Reconfigured:
+		return proofNote(w)
 	case event.Phase1Up:
-		return note{style: green, mark: "✓", text: fmt.Sprintf("phase 1 up: the peer is %s, lifetime %s", w.Identity, seconds(w.Policy.Lifetime))}, true
+		return phase1Note(w), true
 	case event.ProxyCheck:
 		return proxyNote(w), true
 	case event.ProposalRefused:
@@ -187,6 +189,12 @@ func phase2Note(up event.Phase2Up) note {
 		what = "phase 2 renewed"
 	}
 	how := up.Set.Words() + ", " + pfsWords(up.PFS)
+	if up.Set.Mode == suite.Transport {
+		how += ", transport mode"
+	}
+	if up.ESN {
+		how += ", extended sequence numbers"
+	}
 	if up.Encap {
 		how += ", in UDP 4500"
 	}
@@ -194,8 +202,74 @@ func phase2Note(up event.Phase2Up) note {
 	if up.Lifetime.Kilobytes > 0 {
 		life += fmt.Sprintf(" or %d kB", up.Lifetime.Kilobytes)
 	}
-	return note{style: green, mark: "✓", text: fmt.Sprintf("%s: %s", what, up.Selectors),
-		more: []string{how, fmt.Sprintf("SPI in 0x%08X, out 0x%08X, for %s", up.In, up.Out, life)}}
+	n := note{style: green, mark: "✓", text: fmt.Sprintf("%s: %s", what, up.Selectors), more: []string{how}}
+	switch {
+	case up.AHIn == 0:
+		n.more = append(n.more, fmt.Sprintf("SPI in 0x%08X, out 0x%08X, for %s", up.In, up.Out, life))
+	case up.In == 0:
+		n.more = append(n.more, fmt.Sprintf("AH: SPI in 0x%08X, out 0x%08X, for %s", up.AHIn, up.AHOut, life))
+	default:
+		n.more = append(n.more, fmt.Sprintf("AH: SPI in 0x%08X, out 0x%08X, around", up.AHIn, up.AHOut), fmt.Sprintf("ESP: SPI in 0x%08X, out 0x%08X, for %s", up.In, up.Out, life))
+	}
+	return n
+}
+
+func phase1Note(up event.Phase1Up) note {
+	text := fmt.Sprintf("phase 1 up: the peer is %s, lifetime %s", up.Identity, seconds(up.Policy.Lifetime))
+	n := note{style: green, mark: "✓", text: text}
+	if up.Profile != "" {
+		n.more = append(n.more, "isakmp profile "+up.Profile)
+	}
+	if up.Aggressive && !up.Policy.Auth.Signature() {
+		n.more = append(n.more, "aggressive mode: the hash of the key went in clear")
+	}
+	return n
+}
+
+// proofNote words who the peer is, how it proves that and whether it is there.
+func proofNote(w event.What) (note, bool) {
+	switch w := w.(type) {
+	case event.Identified:
+		text := "the peer calls itself " + w.Identity
+		if w.Profile != "" {
+			text += ": isakmp profile " + w.Profile
+		}
+		if w.Keyring != "" && w.Keyring != "default" {
+			text += ", keyring " + w.Keyring
+		}
+		return note{style: plain, text: text}, true
+	case event.Certificate:
+		return certificateNote(w), true
+	case event.Revocation:
+		style, mark := yellow, "!"
+		switch w.Result {
+		case "good":
+			style, mark = green, "✓"
+		case "revoked":
+			style, mark = red, "✗"
+		}
+		return note{style: style, mark: mark, text: fmt.Sprintf("revocation of %s by %s: %s", w.Serial, w.Method, w.Result)}, true
+	case event.Liveness:
+		if w.Dead {
+			return note{style: red, mark: "✗", text: fmt.Sprintf("the peer is gone: %d questions without an answer", w.Of)}, true
+		}
+		return note{style: yellow, mark: "!", text: fmt.Sprintf("is the peer there? question %d of %d", w.Attempt, w.Of)}, true
+	case event.Fragments:
+		return note{style: faint, text: fragmentWords(w)}, true
+	case event.Reconfigured:
+		return note{style: plain, text: fmt.Sprintf("new settings: %d SAs stay, %d end", w.Kept, w.Ended)}, true
+	}
+	return note{}, false
+}
+
+func certificateNote(w event.Certificate) note {
+	switch {
+	case w.Dir == event.Sent:
+		return note{style: plain, text: fmt.Sprintf("shows the certificate of trustpoint %s: %s", w.Trustpoint, w.Subject)}
+	case w.Refused != "":
+		return note{style: red, mark: "✗", text: fmt.Sprintf("certificate of %s refused: %s", w.Subject, w.Refused)}
+	}
+	return note{style: green, mark: "✓", text: fmt.Sprintf("certificate of %s, proved by trustpoint %s", w.Subject, w.Trustpoint)}
 }
 
 // notifyNote tells errors that the peer said; what a message carries besides

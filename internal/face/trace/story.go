@@ -98,7 +98,7 @@ func (s *story) findParties(events []event.Event) {
 		if !ok {
 			continue
 		}
-		begins := m.Name == "MM1" || m.Name == "QM1"
+		begins := m.Name == "MM1" || m.Name == "AM1" || m.Name == "QM1"
 		if from.IsValid() && !begins {
 			continue
 		}

@@ -1,6 +1,6 @@
 // Package trace renders what happened: events of the core as the lines of
-// "debug crypto isakmp" and "debug crypto ipsec" (Debug), as IOS's syslog lines
-// (Syslog), and as the exchange between two gateways drawn as a ladder (Ladder).
+// "debug crypto isakmp" and "debug crypto ipsec" (Debug) and of "debug crypto
+// engine" (DebugOf), as IOS's syslog lines (Syslog), and as the exchange between two gateways drawn as a ladder (Ladder).
 //
 // The words are IOS's where IOS has them, so that what an operator searches for
 // is found; the ladder is this product's own. Identities, reasons and payload
@@ -20,6 +20,7 @@ import (
 const (
 	ISAKMP = "isakmp" // debug crypto isakmp
 	IPsec  = "ipsec"  // debug crypto ipsec
+	Engine = "engine" // debug crypto engine
 )
 
 // line is one line of debug output and who prints it.
@@ -33,6 +34,7 @@ type lines []line
 
 func (l *lines) isakmp(format string, args ...any) { l.add(ISAKMP, format, args...) }
 func (l *lines) ipsec(format string, args ...any)  { l.add(IPsec, format, args...) }
+func (l *lines) engine(format string, args ...any) { l.add(Engine, format, args...) }
 
 func (l *lines) add(facility, format string, args ...any) {
 	*l = append(*l, line{facility, safe(fmt.Sprintf(format, args...))})
@@ -42,8 +44,15 @@ func (l *lines) add(facility, format string, args ...any) {
 // together print it: no line, or some, without time stamps.
 func Debug(e event.Event) []string { return texts(debug(e), "") }
 
-// DebugOf is Debug with one of the two facilities switched on.
-func DebugOf(e event.Event, facility string) []string { return texts(debug(e), facility) }
+// DebugOf is what the debug command of one facility prints of the event.
+func DebugOf(e event.Event, facility string) []string {
+	if facility == Engine {
+		var l lines
+		debugEngine(&l, e)
+		return texts(l, Engine)
+	}
+	return texts(debug(e), facility)
+}
 
 // Facility tells which debug command the event belongs to first: ISAKMP or
 // IPsec. Some events print lines of both.
