@@ -1,7 +1,7 @@
 package ike
 
 import (
-	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -25,24 +25,39 @@ func (r request) same(o request) bool {
 	return r.flow == o.flow && r.selects == o.selects && r.rekey == o.rekey
 }
 
+// flow finds a flow by its name: one that a peer of a dynamic crypto map asked
+// for, or a line of the configuration.
+func (e *Engine) flow(id policy.FlowID) (policy.Flow, bool) {
+	if d := e.defined[id]; d != nil {
+		return d.Flow, true
+	}
+	return e.settings.Flow(id)
+}
+
 // trigger starts what interesting traffic needs.
 func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
-	f, ok := e.settings.Flow(t.Flow)
-	if !ok || len(f.Entry.Peers) == 0 {
+	f, ok := e.flow(t.Flow)
+	if !ok {
 		return
 	}
 	state := e.flowState(t.Flow)
-	for _, k := range state.children {
+	for _, k := range state.carrying(t.Packet) {
 		coming := !k.outAt.IsZero() || c.Now.Sub(k.Established) < qm3Due
 		if (k.outbound || coming) && k.Selectors.MatchOut(t.Packet) {
 			return // it came up meanwhile, or does as soon as the peer's QM3 is here
 		}
 	}
-	if len(state.children) >= maxPairs {
+	if why := waits(f.Entry); why != "" {
+		emit(c, f.Entry, event.Failed{Phase: 2, Flow: f.ID, Code: event.IsResponderOnly, Reason: why})
 		c.Out = append(c.Out, door.Unreachable{Flow: f.ID})
 		return
 	}
-	e.want(c, f, request{flow: f.ID, selects: narrowed(f.Selectors, t.Packet)}, func() {
+	if len(f.Entry.Peers) == 0 || len(state.children) >= maxPairs {
+		c.Out = append(c.Out, door.Unreachable{Flow: f.ID})
+		return
+	}
+	e.homeward(c.Now, f.Entry)
+	e.want(c, f, request{flow: f.ID, selects: narrowed(f, t.Packet)}, func() {
 		w := event.Triggered{Flow: f.ID, Packet: t.Packet, Selectors: f.Selectors, Lifetime: f.Entry.Lifetime}
 		if sets := e.settings.UsableSets(f.Entry); len(sets) > 0 {
 			w.Set = sets[0]
@@ -51,10 +66,26 @@ func (e *Engine) trigger(c *ikev1.Context, t door.Trigger) {
 	})
 }
 
+// waits tells why an entry never begins a negotiation; "" for one that does.
+func waits(entry *policy.Entry) string {
+	switch {
+	case entry.ResponderOnly:
+		return "the crypto map entry is responder-only: the peer has to begin"
+	case entry.Dynamic:
+		return "a dynamic crypto map never begins: the peer has to"
+	}
+	return ""
+}
+
 // narrowed is what is asked for when a packet of the flow comes: all of the
-// line, but of a range of ports the packet's own, since a proxy identity has one
-// port or all (RFC 2407 4.6.2).
-func narrowed(s flow.Selectors, t flow.Tuple) flow.Selectors {
+// line, or the packet's own two hosts where the entry wants an SA for each pair
+// of hosts. Of a range of ports it is the packet's own, since a proxy identity
+// has one port or all (RFC 2407 4.6.2).
+func narrowed(f policy.Flow, t flow.Tuple) flow.Selectors {
+	s := f.Selectors
+	if f.Entry.PerHost {
+		s.Local, s.Remote = netip.PrefixFrom(t.Src, t.Src.BitLen()), netip.PrefixFrom(t.Dst, t.Dst.BitLen())
+	}
 	if s.LocalPorts.Lo != s.LocalPorts.Hi && !s.LocalPorts.IsAny() {
 		s.LocalPorts = flow.Ports{Lo: t.SrcPort, Hi: t.SrcPort}
 	}
@@ -64,20 +95,11 @@ func narrowed(s flow.Selectors, t flow.Tuple) flow.Selectors {
 	return s
 }
 
-// admit finds the flow that a peer may have for the selectors it asks for.
-func (e *Engine) admit(sa *ikev1.SA, selects flow.Selectors) (policy.Flow, error) {
-	f, found := e.settings.FlowFor(sa.Local.Addr(), sa.Remote.Addr(), selects)
-	if !found {
-		return f, errors.New("no line of a crypto ACL permits " + selects.String())
-	}
-	return f, nil
-}
-
 // want asks for a pair of SAs, over an ISAKMP SA that is up or a new one.
 // begin is called when that starts something new.
 func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) {
-	p := e.whom(f, r)
-	for _, sa := range e.sasAt(p) {
+	p, sas := e.whom(f, r)
+	for _, sa := range sas {
 		if sa.HasChildNegotiation(r.flow, r.selects, r.rekey) {
 			return
 		}
@@ -85,8 +107,13 @@ func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) 
 	if slices.ContainsFunc(e.waiting[p], r.same) {
 		return
 	}
+	sa := longest(c.Now, sas)
+	if sa == nil && (len(e.waiting[p]) >= maxPairs || e.hidden(r.rekey)) {
+		e.unreachable(c, r.flow, r.rekey)
+		return
+	}
 	begin()
-	if sa := e.carrier(c.Now, p); sa != nil {
+	if sa != nil {
 		sa.StartQuick(c, f, r.selects, r.rekey)
 		e.after(c, sa)
 		return
@@ -95,13 +122,76 @@ func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) 
 	e.initiate(c, p, f.Entry)
 }
 
-// whom to ask: a pair is renewed with its own peer, else the entry's peers are
-// tried in turn.
-func (e *Engine) whom(f policy.Flow, r request) pair {
+// hidden reports whether a pair's peer is one of several behind a NAT: it has to
+// begin phase 1 itself.
+func (e *Engine) hidden(id sadb.ChildID) bool {
+	k := e.children[id]
+	return k != nil && k.peer.identity != ""
+}
+
+// whom to ask, and over which ISAKMP SAs: a pair is renewed with its own peer,
+// else the entry's peers are tried in turn.
+func (e *Engine) whom(f policy.Flow, r request) (pair, []*ikev1.SA) {
 	if k := e.children[r.rekey]; k != nil {
-		return k.pair()
+		return k.pair(), k.peer.sas
 	}
-	return pair{f.Entry.Local, f.Entry.Peers[e.flowState(f.ID).peer%len(f.Entry.Peers)]}
+	p := pair{f.Entry.Local, e.turn(f.Entry)}
+	return p, e.sasAt(p)
+}
+
+// turnOf names a crypto map entry whose peers are tried in turn.
+type turnOf struct {
+	crypto string // name of the map
+	seq    int
+}
+
+// turn is the peer of an entry that is to be asked.
+func (e *Engine) turn(entry *policy.Entry) netip.Addr {
+	n := e.turns[turnOf{entry.Map, entry.Seq}]
+	if n >= len(entry.Peers) {
+		n = 0 // there were more of them before a change of the configuration
+	}
+	return entry.Peers[n]
+}
+
+// pass goes on to an entry's next peer, if failed is the one whose turn it is:
+// several flows of the entry notice the same failure.
+func (e *Engine) pass(entry *policy.Entry, failed netip.Addr) {
+	if len(entry.Peers) < 2 || e.turn(entry) != failed {
+		return
+	}
+	n := slices.Index(entry.Peers, failed) + 1
+	e.turns[turnOf{entry.Map, entry.Seq}] = n % len(entry.Peers)
+}
+
+// homeward goes back to an entry's default peer ("set peer … default") for a new
+// negotiation, unless there are SAs with the one that took its place. Without a
+// default peer the one that answered last is asked until it fails.
+func (e *Engine) homeward(now time.Time, entry *policy.Entry) {
+	id := turnOf{entry.Map, entry.Seq}
+	if !entry.DefaultPeer || e.turns[id] == 0 {
+		return
+	}
+	for _, p := range e.peers.at[pair{entry.Local, e.turn(entry)}] {
+		if len(p.children) > 0 || len(p.sas) > 0 {
+			return
+		}
+	}
+	delete(e.turns, id)
+}
+
+// found makes the peer of a new pair the one to ask for the entry's other flows,
+// when there is nothing with the one whose turn it is.
+func (e *Engine) found(k *child) {
+	f, ok := e.flow(k.Flow)
+	if !ok || len(f.Entry.Peers) < 2 {
+		return
+	}
+	n := slices.Index(f.Entry.Peers, k.Remote.Addr())
+	if n < 0 || len(e.peers.at[pair{f.Entry.Local, e.turn(f.Entry)}]) > 0 {
+		return
+	}
+	e.turns[turnOf{f.Entry.Map, f.Entry.Seq}] = n
 }
 
 // carrier is the ISAKMP SA with whoever is there that lives longest.
@@ -115,7 +205,7 @@ func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
 	queue := e.waiting[p]
 	delete(e.waiting, p)
 	for _, r := range queue {
-		if f, ok := e.settings.Flow(r.flow); ok {
+		if f, ok := e.flow(r.flow); ok {
 			sa.StartQuick(c, f, r.selects, r.rekey)
 		}
 	}
@@ -132,7 +222,7 @@ func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
 		return
 	case !o.SA.Established.IsZero():
 		if left := e.peerOf(o.SA).children; o.SA.NAT.LocalBehind && o.Expired && len(left) > 0 {
-			if f, ok := e.settings.Flow(left[0].Flow); ok {
+			if f, ok := e.flow(left[0].Flow); ok && waits(f.Entry) == "" {
 				e.initiate(c, p, f.Entry)
 			}
 		}
@@ -143,17 +233,17 @@ func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
 	queue := e.waiting[p]
 	delete(e.waiting, p)
 	for _, r := range queue {
-		e.next(c, r)
+		e.next(c, r, p.remote)
 	}
 }
 
 // next tries the entry's next peer for a flow, or gives it up.
-func (e *Engine) next(c *ikev1.Context, r request) {
-	f, ok := e.settings.Flow(r.flow)
+func (e *Engine) next(c *ikev1.Context, r request, failed netip.Addr) {
+	f, ok := e.flow(r.flow)
 	r.tried++
-	if r.rekey == 0 {
-		e.flowState(r.flow).peer++
-		if ok && r.tried < len(f.Entry.Peers) {
+	if ok && r.rekey == 0 {
+		e.pass(f.Entry, failed)
+		if r.tried < len(f.Entry.Peers) {
 			e.want(c, f, r, func() {})
 			return
 		}
@@ -164,9 +254,7 @@ func (e *Engine) next(c *ikev1.Context, r request) {
 // unreachable gives up a flow, or the renewal of one.
 func (e *Engine) unreachable(c *ikev1.Context, id policy.FlowID, rekey sadb.ChildID) {
 	if k := e.children[rekey]; k != nil {
-		k.renewing = false
-		k.soft = c.Now.Add(rekeyRetry)
-		e.schedule(k)
+		e.postpone(c, k)
 		return
 	}
 	c.Out = append(c.Out, door.Unreachable{Flow: id})

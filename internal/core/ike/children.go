@@ -7,6 +7,7 @@ import (
 
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/ikev1"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
@@ -33,7 +34,8 @@ type child struct {
 	outbound   bool // we may send with it
 	outAt      time.Time
 	asked      bool // the peer was asked whether it is ready for that
-	superseded bool // a newer pair carries its traffic; it is not renewed
+	superseded bool // another pair carries its traffic; it is not renewed
+	standby    bool // both sides are ready, but another pair carries the traffic
 	renewing   bool
 	replaces   sadb.ChildID // the pair that it renews
 	traffic
@@ -44,13 +46,46 @@ func (k *child) pair() pair { return pair{k.Local.Addr(), k.Remote.Addr()} }
 // flowState is one line of interesting traffic.
 type flowState struct {
 	children []*child // oldest first
-	peer     int      // index into the entry's peers of the one to try
+	// Of these, the ones of two hosts by their addresses, and the others: an
+	// entry with an SA for each pair of hosts has many.
+	hosts map[pair][]*child
+	wide  []*child
+}
+
+// hostsOf are the two hosts that selectors are about; false when they are wider.
+func hostsOf(s flow.Selectors) (pair, bool) {
+	return pair{s.Local.Addr(), s.Remote.Addr()}, s.Local.IsSingleIP() && s.Remote.IsSingleIP()
+}
+
+// carrying are the pairs that may carry a packet, as far as its addresses tell.
+func (f *flowState) carrying(t flow.Tuple) []*child {
+	mine := f.hosts[pair{t.Src, t.Dst}]
+	return append(mine[:len(mine):len(mine)], f.wide...)
+}
+
+func (f *flowState) add(k *child) {
+	f.children = append(f.children, k)
+	if p, ok := hostsOf(k.Selectors); ok {
+		f.hosts[p] = append(f.hosts[p], k)
+		return
+	}
+	f.wide = append(f.wide, k)
+}
+
+func (f *flowState) drop(k *child) {
+	mine := func(o *child) bool { return o == k }
+	f.children = slices.DeleteFunc(f.children, mine)
+	f.wide = slices.DeleteFunc(f.wide, mine)
+	p, _ := hostsOf(k.Selectors)
+	if f.hosts[p] = slices.DeleteFunc(f.hosts[p], mine); len(f.hosts[p]) == 0 {
+		delete(f.hosts, p)
+	}
 }
 
 func (e *Engine) flowState(id policy.FlowID) *flowState {
 	f := e.flows[id]
 	if f == nil {
-		f = &flowState{}
+		f = &flowState{hosts: map[pair][]*child{}}
 		e.flows[id] = f
 	}
 	return f
@@ -68,11 +103,12 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 			k.soft = e.renewal(k)
 		}
 		e.idleFrom(k)
-		state := e.flowState(k.Flow)
-		state.children = append(state.children, k)
+		e.flowState(k.Flow).add(k)
 		k.peer = e.peerOf(u.SA)
 		k.peer.children = append(k.peer.children, k)
 		e.watch(c, k.peer)
+		e.found(k)
+		e.yield(c, k)
 	}
 	k.replaces, k.outAt = u.Rekey, u.OutAt
 	if u.Out {
@@ -92,7 +128,7 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 		sa.Drop(c, k.ID)
 	}
 	state := e.flowState(k.Flow)
-	state.children = slices.DeleteFunc(state.children, func(o *child) bool { return o == k })
+	state.drop(k)
 	k.peer.children = slices.DeleteFunc(k.peer.children, func(o *child) bool { return o == k })
 	c.Out = append(c.Out, door.Remove{Child: k.ID}, door.Emit{Event: event.Event{
 		At: c.Now, Local: k.Local, Peer: k.Remote, What: event.Deleted{
@@ -104,16 +140,27 @@ func (e *Engine) remove(c *ikev1.Context, k *child, reason string, tell bool) {
 		e.after(c, sa)
 	}
 	e.leave(k.peer)
+	e.revive(c, k)
+	e.release(c, k.Flow)
 }
 
-// childFailed gives the flow up, unless the peer was the one who asked.
+// childFailed gives the flow up, unless the peer was the one who asked. A quick
+// mode that gave way to the peer's own for the same traffic is no failure.
 func (e *Engine) childFailed(c *ikev1.Context, o ikev1.ChildFailed) {
 	if k := e.children[o.Child]; k != nil {
 		e.remove(c, k, o.Failed.Reason, true)
 	}
-	if o.Role == event.Initiator {
+	switch k := e.children[o.Rekey]; {
+	case o.Yielded && k != nil:
+		e.postpone(c, k)
+	case o.Yielded:
+	case o.Role == event.Initiator:
+		if f, ok := e.flow(o.Flow); ok && o.Rekey == 0 {
+			e.pass(f.Entry, o.SA.Remote.Addr())
+		}
 		e.unreachable(c, o.Flow, o.Rekey)
 	}
+	e.release(c, o.Flow)
 }
 
 // protocolOf is a pair's protocol in one word; a bundle goes by ESP.
@@ -180,9 +227,9 @@ func (e *Engine) clear(c *ikev1.Context, x door.Clear) {
 // configure changes the settings. What is up stays up.
 func (e *Engine) configure(c *ikev1.Context, s *policy.Settings) {
 	s.Index()
-	e.settings, c.Settings = s, s
+	e.settings, c.Settings, e.lines = s, s, nil
 	for id, f := range e.flows {
-		if _, ok := s.Flow(id); !ok && len(f.children) == 0 {
+		if _, ok := e.flow(id); !ok && len(f.children) == 0 {
 			delete(e.flows, id)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/ikev1"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
@@ -47,6 +48,9 @@ type Engine struct {
 
 	children map[sadb.ChildID]*child
 	flows    map[policy.FlowID]*flowState
+	defined  map[policy.FlowID]*defined // flows that peers of dynamic entries asked for
+	lines    []flow.Selectors           // of the configuration; nil until somebody asks
+	turns    map[turnOf]int             // which of an entry's peers is to be asked; absent for the first
 	waiting  map[pair][]request
 
 	deadlines deadlines
@@ -69,7 +73,7 @@ func New(s *policy.Settings, random io.Reader) *Engine {
 		sas: map[cookies]*ikev1.SA{}, initiating: map[isakmp.Cookie]*ikev1.SA{}, offers: map[offerKey]*ikev1.SA{},
 		half: newHalfOpen(), peers: newPeers(),
 		all: map[*ikev1.SA]*deadline{}, jobs: map[uint64]*ikev1.SA{}, spis: map[uint32]struct{}{},
-		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{},
+		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{}, defined: map[policy.FlowID]*defined{}, turns: map[turnOf]int{},
 		memory: newMemory(),
 	}
 }
@@ -115,9 +119,13 @@ func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Ou
 func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
 	return &ikev1.Context{
 		Now: now, Random: e.random, Settings: e.settings, Out: out,
-		NewSPI:   e.newSPI,
-		FreeSPI:  func(spi uint32) { delete(e.spis, spi) },
-		Admit:    e.admit,
+		NewSPI:  e.newSPI,
+		FreeSPI: func(spi uint32) { delete(e.spis, spi) },
+		Admit:   e.admit,
+		Adopt:   e.define,
+		Crossing: func(s *ikev1.SA, selects flow.Selectors, nonce []byte) bool {
+			return e.crossing(now, s, selects, nonce)
+		},
 		NewChild: func() sadb.ChildID { e.lastChild++; return e.lastChild },
 		NewJob:   func(s *ikev1.SA) uint64 { e.lastJob++; e.jobs[e.lastJob] = s; return e.lastJob },
 		Others:   e.others,

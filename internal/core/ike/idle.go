@@ -34,7 +34,7 @@ func (k *child) lastUse() time.Time { return later(k.in, k.out) }
 
 // idleFrom sets when a new pair is looked at for the first time.
 func (e *Engine) idleFrom(k *child) {
-	if f, ok := e.settings.Flow(k.Flow); ok && f.Entry.IdleTime > 0 {
+	if f, ok := e.flow(k.Flow); ok && f.Entry.IdleTime > 0 {
 		k.idle = f.Entry.IdleTime
 		k.idleAt = k.Established.Add(k.idle)
 	}

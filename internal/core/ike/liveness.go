@@ -148,7 +148,7 @@ func (e *Engine) question(c *ikev1.Context, p *peer, k policy.Keepalive) {
 		// Phase 1 is the question then; what becomes of it, dead tells.
 		p.began = c.Now
 		e.deadlines.set(p.slot, c.Now.Add(k.Every))
-		if f, ok := e.settings.Flow(p.children[0].Flow); ok {
+		if f, ok := e.flow(p.children[0].Flow); ok {
 			e.initiate(c, p.pair, f.Entry)
 		}
 		return
@@ -184,7 +184,9 @@ func (e *Engine) gone(c *ikev1.Context, p *peer) {
 		Reason: fmt.Sprintf("dead peer detection: %s answered none of the questions since %s", p.remote, p.began.UTC().Format(time.TimeOnly))})
 	p.began, p.asked = time.Time{}, 0
 	for _, k := range slices.Clone(p.children) {
-		e.skip(k.Flow, p.remote)
+		if f, ok := e.flow(k.Flow); ok {
+			e.pass(f.Entry, p.remote)
+		}
 		e.remove(c, k, "dead peer detection: no answer", true)
 	}
 	for _, sa := range slices.Clone(p.sas) {
@@ -192,17 +194,6 @@ func (e *Engine) gone(c *ikev1.Context, p *peer) {
 			sa.Delete(c, "dead peer detection: no answer")
 			e.after(c, sa)
 		}
-	}
-}
-
-// skip lets a flow go on to its entry's next peer, if addr is the one it would ask.
-func (e *Engine) skip(id policy.FlowID, addr netip.Addr) {
-	f, ok := e.settings.Flow(id)
-	if !ok || len(f.Entry.Peers) < 2 {
-		return
-	}
-	if s := e.flowState(id); f.Entry.Peers[s.peer%len(f.Entry.Peers)] == addr {
-		s.peer++
 	}
 }
 

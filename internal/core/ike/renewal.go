@@ -3,9 +3,11 @@ package ike
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 	"time"
 
 	"culvert/internal/core/door"
+	"culvert/internal/core/flow"
 	"culvert/internal/core/ikev1"
 	"culvert/internal/core/sadb"
 )
@@ -26,21 +28,25 @@ func (e *Engine) settled(c *ikev1.Context, k *child) {
 	e.after(c, sa)
 }
 
-// ready puts the outbound SA of a pair in place.
+// ready is for a pair that the peer is ready to receive with.
 func (e *Engine) ready(c *ikev1.Context, id sadb.ChildID) {
 	k := e.children[id]
 	if k == nil || k.outAt.IsZero() {
 		return
 	}
-	c.Out = append(c.Out, door.Install{Child: k.Child, Out: true})
 	e.send(c, k)
 	e.schedule(k)
 }
 
-// send marks a pair as the one to send with.
+// send puts the outbound SA of a pair in place, unless another one goes first.
 func (e *Engine) send(c *ikev1.Context, k *child) {
-	k.outbound, k.outAt = true, time.Time{}
-	e.supersede(c, k, k.replaces)
+	k.outAt = time.Time{}
+	if e.supersede(c, k) {
+		k.outbound = true
+		c.Out = append(c.Out, door.Install{Child: k.Child, Out: true})
+		return
+	}
+	k.standby = true
 }
 
 // renewal is when a pair is to be renewed. Its initiator comes first, at a
@@ -59,21 +65,113 @@ func (e *Engine) renewal(k *child) time.Time {
 	return k.hard.Add(-margin - jitter)
 }
 
-// supersede marks the pairs whose traffic k carries now.
-func (e *Engine) supersede(c *ikev1.Context, k *child, rekey sadb.ChildID) {
-	if k.superseded {
-		return // by a pair that came up at the same time: one of the two is renewed
-	}
+// siblingTime is how close together pairs for the same traffic come up that both
+// sides began at once.
+const siblingTime = time.Minute
+
+// supersede marks the pairs whose traffic k carries from now on. False when k is
+// the one that another pair goes before.
+//
+// A newer pair goes before an older one. Of two that both sides began at once
+// neither is the newer everywhere, so the one with the lowest of their four SPIs
+// gives way, which both sides know (RFC 7296 2.8.1 decides so by nonces). Its
+// initiator deletes it after the overlap.
+func (e *Engine) supersede(c *ikev1.Context, k *child) bool {
 	for _, o := range e.flowState(k.Flow).children {
-		if o == k || o.superseded || o.Established.After(k.Established) || !k.Selectors.Covers(o.Selectors) {
+		if o == k || o.superseded || !o.outbound {
 			continue
 		}
-		o.superseded, o.soft = true, time.Time{}
-		if end := c.Now.Add(overlap); o.ID == rekey && (o.hard.IsZero() || end.Before(o.hard)) {
-			o.hard = end
+		second := o.Established.After(k.Established) && o.Selectors.Covers(k.Selectors)
+		if siblings(k, o) {
+			second = rank(k) < rank(o)
 		}
-		e.schedule(o)
+		if second {
+			e.retire(c, k, k.Initiator)
+			return false
+		}
+		if k.Selectors.Covers(o.Selectors) {
+			e.retire(c, o, o.ID == k.replaces || o.Initiator && o.Selectors == k.Selectors)
+		}
 	}
+	return true
+}
+
+// siblings reports whether two pairs were begun for the same traffic at once.
+func siblings(k, o *child) bool {
+	return k.peer == o.peer && k.Selectors == o.Selectors && k.replaces != o.ID && o.replaces != k.ID &&
+		k.Initiator != o.Initiator && k.Established.Sub(o.Established).Abs() < siblingTime
+}
+
+// rank is what both sides know of a pair and no other pair has.
+func rank(k *child) uint32 { return min(k.In.Name(), k.Out.Name()) }
+
+// retire lets a pair end without a successor, soon when we are to delete it.
+func (e *Engine) retire(c *ikev1.Context, k *child, ours bool) {
+	k.superseded, k.soft = true, time.Time{}
+	if end := c.Now.Add(overlap); ours && (k.hard.IsZero() || end.Before(k.hard)) {
+		k.hard = end
+	}
+	e.schedule(k)
+}
+
+// revive sees to it that traffic goes on when the pair that carried it is gone
+// before those that it had superseded: the newest of them carries it again.
+func (e *Engine) revive(c *ikev1.Context, gone *child) {
+	if gone.superseded || !gone.outbound {
+		return
+	}
+	var best *child
+	for _, o := range e.flowState(gone.Flow).children {
+		switch {
+		case o.Selectors != gone.Selectors || !o.outbound && !o.standby:
+		case !o.superseded:
+			return
+		default:
+			best = o
+		}
+	}
+	if best == nil {
+		return
+	}
+	best.superseded = false
+	if best.standby {
+		best.standby, best.outbound = false, true
+		c.Out = append(c.Out, door.Install{Child: best.Child, Out: true})
+	}
+	if best.Lifetime.Time > 0 {
+		best.hard = best.Established.Add(best.Lifetime.Time)
+		best.soft = later(e.renewal(best), c.Now.Add(rekeyRetry))
+	}
+	e.schedule(best)
+}
+
+// yield gives up our own quick modes for the traffic of a pair that the peer
+// began and we agreed to: both began at once, and one pair is enough. That we
+// answered the peer's means that ours goes second, see Crossing.
+func (e *Engine) yield(c *ikev1.Context, k *child) {
+	if k.Initiator {
+		return
+	}
+	for _, sa := range slices.Clone(k.peer.sas) {
+		sa.Yield(c, k.Selectors)
+	}
+}
+
+// crossing reports whether a peer's quick mode has to wait, since our own for the
+// same traffic goes first: the one with the higher nonce does. The peer, when it
+// knows this rule, gives its own up once it has ours; when it does not, it repeats
+// its message, which is answered later.
+func (e *Engine) crossing(now time.Time, sa *ikev1.SA, selects flow.Selectors, nonce []byte) bool {
+	return slices.ContainsFunc(e.peerOf(sa).sas, func(o *ikev1.SA) bool { return o.Outranks(now, selects, nonce) })
+}
+
+// postpone tries the renewal of a pair again in a moment.
+func (e *Engine) postpone(c *ikev1.Context, k *child) {
+	k.renewing = false
+	if !k.superseded {
+		k.soft = c.Now.Add(rekeyRetry)
+	}
+	e.schedule(k)
 }
 
 func (e *Engine) schedule(k *child) {
@@ -102,16 +200,23 @@ func (e *Engine) tickChild(c *ikev1.Context, k *child) {
 	e.tickUse(c, k)
 }
 
-// renew asks for a successor: make before break.
+// renew asks for a successor: make before break. An entry that is responder-only
+// leaves that to the peer; so does everybody while the peer is at it.
 func (e *Engine) renew(c *ikev1.Context, k *child) {
 	if k.superseded || k.renewing {
 		return
 	}
-	f, ok := e.settings.Flow(k.Flow)
-	if !ok || !f.Selectors.Covers(k.Selectors) || !f.Entry.Serves(k.Local.Addr(), k.Remote.Addr()) {
+	f, ok := e.flow(k.Flow)
+	if !ok || f.Entry.ResponderOnly || !f.Selectors.Covers(k.Selectors) || !f.Entry.Serves(k.Local.Addr(), k.Remote.Addr()) {
 		k.soft = time.Time{}
 		e.schedule(k)
-		return // the configuration no longer has it: it ends with its lifetime
+		return // it ends with its lifetime
+	}
+	for _, sa := range k.peer.sas {
+		if sa.Answers(k.Selectors) {
+			e.postpone(c, k)
+			return
+		}
 	}
 	k.renewing = true
 	e.schedule(k)

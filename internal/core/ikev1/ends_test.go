@@ -63,6 +63,8 @@ func (e *end) context() *Context {
 		NewSPI:   func() uint32 { e.names++; return e.base + uint32(e.names) },
 		FreeSPI:  func(spi uint32) { e.freed = append(e.freed, spi) },
 		Admit:    e.admit,
+		Adopt:    func(_ *Context, _ *SA, f policy.Flow) (policy.Flow, error) { return f, nil },
+		Crossing: func(s *SA, selects flow.Selectors, nonce []byte) bool { return s.Outranks(e.now, selects, nonce) },
 		NewChild: func() sadb.ChildID { e.names++; return sadb.ChildID(e.names) },
 		NewJob:   func(*SA) uint64 { e.names++; return e.names },
 		Others:   func(*SA) bool { return false },
@@ -70,7 +72,7 @@ func (e *end) context() *Context {
 }
 
 func (e *end) admit(sa *SA, selects flow.Selectors) (policy.Flow, error) {
-	f, ok := e.settings.FlowFor(sa.Local.Addr(), sa.Remote.Addr(), selects)
+	f, ok := e.settings.FlowFor(sa.Local.Addr(), sa.Remote.Addr(), selects, func(*policy.Entry) bool { return true })
 	if !ok {
 		return f, errors.New("no line permits " + selects.String())
 	}

@@ -68,8 +68,14 @@ type Context struct {
 	NewChild func() sadb.ChildID // a fresh name
 	// Admit finds the flow that the peer of an SA may have for the selectors it
 	// asks for. The error tells why it may not; a Refusal says what the peer hears.
-	Admit  func(*SA, flow.Selectors) (policy.Flow, error)
-	NewJob func(*SA) uint64 // a fresh name for arithmetic of this SA
+	Admit func(*SA, flow.Selectors) (policy.Flow, error)
+	// Adopt is asked for the flow of a pair that is agreed, before its SAs are put
+	// in place; the pair belongs to the flow it returns.
+	Adopt func(*Context, *SA, policy.Flow) (policy.Flow, error)
+	// Crossing reports whether a quick mode of the peer, for these selectors and
+	// with this nonce, has to wait for one of our own.
+	Crossing func(*SA, flow.Selectors, []byte) bool
+	NewJob   func(*SA) uint64 // a fresh name for arithmetic of this SA
 	// Others reports whether the engine holds another ISAKMP SA or an IPsec
 	// SA with this SA's peer; without one, INITIAL-CONTACT is sent.
 	Others func(*SA) bool
@@ -84,9 +90,9 @@ type Outcome interface{ outcome() }
 // Established: phase 1 is complete.
 type Established struct{ SA *SA }
 
-// ChildUp: a direction of an IPsec SA pair is agreed and its Install has been
-// put out, before any message that lets the peer use it. Rekey names the pair
-// it replaces, zero for none.
+// ChildUp: a direction of an IPsec SA pair is agreed. The Install of the inbound
+// SA has been put out, before any message that lets the peer use it; that of the
+// outbound SA is left to the engine. Rekey names the pair it replaces, zero for none.
 type ChildUp struct {
 	SA      *SA
 	Child   *sadb.Child
@@ -104,6 +110,9 @@ type ChildFailed struct {
 	Rekey  sadb.ChildID
 	Role   event.Role
 	Failed event.Failed
+	// Yielded: it did not fail, it gave way to the peer's quick mode for the same
+	// traffic. Failed is empty then.
+	Yielded bool
 }
 
 // PeerDeleted: the peer no longer has the IPsec SAs of a protocol (AH or ESP, RFC
@@ -133,7 +142,9 @@ func (InitialContact) outcome() {}
 func (Dead) outcome()           {}
 
 func (c *Context) childUp(u ChildUp) {
-	c.Out = append(c.Out, door.Install{Child: u.Child, In: u.In, Out: u.Out})
+	if u.In {
+		c.Out = append(c.Out, door.Install{Child: u.Child, In: true})
+	}
 	c.done(u)
 }
 

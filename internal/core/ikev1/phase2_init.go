@@ -94,13 +94,14 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 	q.iv, q.awaits = m.nextIV, ""
 	ke, err := s.readQM2(c, m, q)
 	if err != nil {
-		r := refusal(err)
-		s.refuseQM2(c, q)
-		s.failQuick(c, q, event.Failed{Code: r.Code, Reason: r.Reason, LastSent: "QM1", LastReceived: "QM2"})
+		s.giveUpQM2(c, q, err)
 		return nil
 	}
 	s.quickShared(c, q, ke, func(c *Context, shared crypt.Secret) {
-		s.makeChild(c, q, shared)
+		if err := s.makeChild(c, q, shared); err != nil {
+			s.giveUpQM2(c, q, err)
+			return
+		}
 		q.done, q.ends = true, c.Now.Add(quickMemory)
 		// The inbound SA must stand before the peer hears QM3.
 		c.childUp(ChildUp{SA: s, Child: q.child, In: true, OutAt: s.settles(c, q), Rekey: q.rekey})
@@ -109,6 +110,13 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 		s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
 	})
 	return nil
+}
+
+// giveUpQM2 ends the exchange for what the peer's answer says.
+func (s *SA) giveUpQM2(c *Context, q *quickMode, err error) {
+	r := refusal(err)
+	s.refuseQM2(c, q)
+	s.failQuick(c, q, event.Failed{Code: r.Code, Reason: r.Reason, LastSent: "QM1", LastReceived: "QM2"})
 }
 
 // refuseQM2 tells the peer that its answer makes no SA: it has its half of the

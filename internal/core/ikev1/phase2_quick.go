@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -156,8 +157,14 @@ func (s *SA) quickShared(c *Context, q *quickMode, ke []byte, then func(*Context
 	})
 }
 
-// makeChild derives the keys and completes the SA pair.
-func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) {
+// makeChild derives the keys and completes the SA pair. An error means that its
+// flow cannot have it after all.
+func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) error {
+	defer shared.Wipe()
+	var err error
+	if q.flow, err = c.Adopt(c, s, q.flow); err != nil {
+		return &Refusal{Code: event.NoProxy, Notify: isakmp.NotifyInvalidIDInformation, Authentic: true, Reason: err.Error()}
+	}
 	k := q.child
 	k.Flow, k.Selectors, k.PFS = q.flow.ID, q.selects, q.pfs
 	k.Local, k.Remote, k.PeerBehind = s.Local, s.Remote, s.NAT.PeerBehind
@@ -177,7 +184,7 @@ func (s *SA) makeChild(c *Context, q *quickMode, shared crypt.Secret) {
 			d.AHInteg = crypt.NewSecret(material(isakmp.ProtocolAH, d.AHSPI, integKeyOctets(k.Set.AH)))
 		}
 	}
-	shared.Wipe()
+	return nil
 }
 
 func (s *SA) childUp(c *Context, q *quickMode) {
@@ -236,14 +243,62 @@ func (s *SA) meant(spi []byte) *quickMode {
 // failQuick ends an exchange without an SA.
 func (s *SA) failQuick(c *Context, q *quickMode, f event.Failed) {
 	f.Phase, f.Flow = 2, q.flow.ID
+	q.finish(c)
+	s.emit(c, f)
+	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, Rekey: q.rekey, Role: q.role, Failed: f})
+}
+
+// postponed is how long a quick mode of the peer waits at most for our own.
+const postponed = 5 * time.Second
+
+// Outranks reports whether a quick mode for these selectors that we began lately
+// and the peer has not answered goes before one of the peer's with that nonce.
+func (s *SA) Outranks(now time.Time, selects flow.Selectors, nonce []byte) bool {
+	for _, q := range s.quick {
+		if q.asks(selects) && now.Sub(q.sent) < postponed && bytes.Compare(q.ni, nonce) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// asks reports whether QM1 for these selectors has left and waits for its answer.
+func (q *quickMode) asks(selects flow.Selectors) bool {
+	return !q.done && q.role == event.Initiator && q.awaits == "QM2" && q.selects == selects
+}
+
+// Yield gives up our own quick modes for these selectors that the peer has not
+// answered.
+func (s *SA) Yield(c *Context, selects flow.Selectors) {
+	for _, id := range sortedIDs(s.quick) {
+		q := s.quick[id]
+		if !q.asks(selects) {
+			continue
+		}
+		q.finish(c)
+		q.flight = flight{}
+		c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, Rekey: q.rekey, Role: q.role, Yielded: true})
+	}
+}
+
+// Answers reports whether a quick mode of the peer for these selectors is under way.
+func (s *SA) Answers(selects flow.Selectors) bool {
+	for _, q := range s.quick {
+		if !q.done && q.role == event.Responder && q.selects == selects {
+			return true
+		}
+	}
+	return false
+}
+
+// finish ends an exchange that makes no SA.
+func (q *quickMode) finish(c *Context) {
 	q.done, q.awaits, q.ends = true, "", c.Now.Add(quickMemory)
 	q.flight.disarm()
 	q.private.Wipe()
 	for _, spi := range q.spis.all() {
 		c.FreeSPI(spi)
 	}
-	s.emit(c, f)
-	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, Rekey: q.rekey, Role: q.role, Failed: f})
 }
 
 // Drop gives up the exchange that is making a pair which was taken away

@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,9 @@ func (s *SA) respQM1(c *Context, m *message) error {
 	if err := s.readQuick(m, s.keys.phase2IV(s.Policy, id), be32(id)); err != nil {
 		return err
 	}
+	if s.crosses(c, m) {
+		return errors.New("a quick mode of the peer crosses our own for the same traffic, which goes first")
+	}
 	if !s.claim(id) {
 		return malformed("message ID %08x cannot be used", id)
 	}
@@ -49,6 +53,14 @@ func (s *SA) respQM1(c *Context, m *message) error {
 		s.quickShared(c, q, ke, func(c *Context, shared crypt.Secret) { s.sendQM2(c, q, chosen, shared) })
 	})
 	return nil
+}
+
+// crosses reports whether QM1 has to wait for a quick mode of our own. Nothing is
+// kept of it: the peer repeats it when it does not give it up.
+func (s *SA) crosses(c *Context, m *message) bool {
+	var q quickMode
+	nonce, err := m.one(isakmp.PayloadNonce)
+	return err == nil && s.readSelectors(m, &q) == nil && c.Crossing(s, q.selects, nonce)
 }
 
 // refuseQM1 tells the peer why, with the SPI it proposed.
@@ -234,7 +246,14 @@ func (s *SA) respFitsSet(set policy.TransformSet, selects flow.Selectors) func(s
 // before the peer can use it.
 func (s *SA) sendQM2(c *Context, q *quickMode, chosen offer, shared crypt.Secret) {
 	q.nr, q.spis = c.octets(nonceOctets), drawSPIs(c, q.child.Set)
-	s.makeChild(c, q, shared)
+	if err := s.makeChild(c, q, shared); err != nil {
+		r := refusal(err)
+		n := isakmp.Notification{DOI: isakmp.DOIIPsec, Type: r.Notify}
+		n.Protocol, n.SPI = spis{q.child.Out.SPI, q.child.Out.AHSPI}.name()
+		s.informIn(c, &q.flight, n)
+		s.failQuick(c, q, event.Failed{Code: r.Code, Reason: r.Reason, LastReceived: "QM1", Offered: q.selects})
+		return
+	}
 	c.childUp(ChildUp{SA: s, Child: q.child, In: true})
 	ps := make([]isakmp.Proposal, 0, len(chosen.parts))
 	for _, x := range chosen.parts {
@@ -278,3 +297,6 @@ func (s *SA) respQM3(c *Context, m *message, q *quickMode) error {
 	s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
 	return nil
 }
+
+// Fits reports whether an entry is for whom phase 1 found in the peer.
+func (s *SA) Fits(*policy.Entry) bool { return true }

@@ -160,17 +160,23 @@ func (e *Entry) Serves(local, peer netip.Addr) bool {
 	return false
 }
 
-// HasPeer reports whether any entry at that local address names the peer.
+// HasPeer reports whether any entry at that local address names the peer, or is
+// a dynamic one, which takes any peer that phase 1 proves.
 func (s *Settings) HasPeer(local, peer netip.Addr) bool {
-	return len(s.serving(local, peer)) > 0
+	return len(s.serving(local, peer)) > 0 || len(s.dynamic(local)) > 0
 }
 
 // FlowFor finds the line of interesting traffic for the proxy identities that
 // a peer offered, seen from us: an equal one first, else the first that holds
-// them (a responder may be asked for a subset of what it permits, never for more).
-func (s *Settings) FlowFor(local, peer netip.Addr, offered flow.Selectors) (Flow, bool) {
+// them (a responder may be asked for a subset of what it permits, never for
+// more). Only the entries that name the peer and that may accepts are looked at;
+// what is dynamic, DynamicFor finds.
+func (s *Settings) FlowFor(local, peer netip.Addr, offered flow.Selectors, may func(*Entry) bool) (Flow, bool) {
 	var inside *Flow
 	for _, i := range s.serving(local, peer) {
+		if s.Entries[i].Dynamic || !may(&s.Entries[i]) {
+			continue
+		}
 		for _, f := range s.Entries[i].Flows() {
 			if f.Selectors == offered {
 				return f, true
@@ -182,6 +188,28 @@ func (s *Settings) FlowFor(local, peer netip.Addr, offered flow.Selectors) (Flow
 	}
 	if inside != nil {
 		return *inside, true
+	}
+	return Flow{}, false
+}
+
+// DynamicFor finds the dynamic entry at that local address that takes a peer's
+// proxy identities, seen from us, the first that may accepts: one with an access
+// list that permits them, or one without any. The flow's ID is the entry's own,
+// with the number of the line or 0.
+func (s *Settings) DynamicFor(local netip.Addr, offered flow.Selectors, may func(*Entry) bool) (Flow, bool) {
+	for _, i := range s.dynamic(local) {
+		e := &s.Entries[i]
+		if !may(e) {
+			continue
+		}
+		if e.ACL == nil {
+			return Flow{ID: FlowID{Map: e.Map, Seq: e.Seq}, Selectors: offered, Entry: e}, true
+		}
+		for _, f := range e.Flows() {
+			if f.Selectors.Covers(offered) {
+				return Flow{ID: f.ID, Selectors: offered, Entry: e}, true
+			}
+		}
 	}
 	return Flow{}, false
 }

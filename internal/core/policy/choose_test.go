@@ -209,6 +209,8 @@ func selectors(local, remote string) flow.Selectors {
 	return flow.Selectors{Local: netip.MustParsePrefix(local), Remote: netip.MustParsePrefix(remote)}
 }
 
+func anybody(*Entry) bool { return true }
+
 // A responder finds the equal line first, else the first that holds what was
 // offered; never one that holds less, never one of another peer or address.
 func TestFlowFor(t *testing.T) {
@@ -234,12 +236,12 @@ func TestFlowFor(t *testing.T) {
 		{"the wrong way round", "10.2.0.0/16", "10.1.0.0/16", ""},
 		{"something else", "172.16.0.0/24", "10.2.0.0/24", ""},
 	} {
-		f, ok := s.FlowFor(here, there, selectors(tt.local, tt.remote))
+		f, ok := s.FlowFor(here, there, selectors(tt.local, tt.remote), anybody)
 		if ok != (tt.want != "") || ok && f.ID.String() != tt.want {
 			t.Errorf("%s: %v, %t, want %q", tt.name, f.ID, ok, tt.want)
 		}
 	}
-	if _, ok := s.FlowFor(there, here, selectors("10.1.0.0/24", "10.2.0.0/24")); ok {
+	if _, ok := s.FlowFor(there, here, selectors("10.1.0.0/24", "10.2.0.0/24"), anybody); ok {
 		t.Error("found at another local address")
 	}
 	if !s.HasPeer(here, there) || s.HasPeer(there, here) || s.HasPeer(here, netip.MustParseAddr("192.0.2.1")) {
@@ -270,5 +272,43 @@ func TestKeyFor(t *testing.T) {
 	}
 	if _, ok := s.KeyFor(netip.MustParseAddr("2001:db8::1")); ok {
 		t.Error("an IPv4 wildcard serves an IPv6 peer")
+	}
+}
+
+// A dynamic entry takes whatever peer comes to its address; its access list, when
+// it has one, says what the peer may ask for. It is never found as a static one.
+func TestDynamicFor(t *testing.T) {
+	s := &Settings{Entries: []Entry{
+		{Map: "M", Seq: 10, Local: here, Peers: []netip.Addr{there}, ACL: &flow.List{Lines: []flow.Line{line(10, "10.1.0.0/16", "10.2.0.0/16")}}},
+		{Map: "M", Seq: 20, Local: here, Dynamic: true, ACL: &flow.List{Lines: []flow.Line{line(10, "10.1.0.0/16", "10.3.0.0/16"), line(20, "10.1.0.0/16", "10.4.0.0/16")}}},
+		{Map: "M", Seq: 30, Local: here, Dynamic: true, PerHost: true},
+	}}
+	stranger := netip.MustParseAddr("203.0.113.77")
+	for name, look := range map[string]func(){"scanned": func() {}, "indexed": s.Index} {
+		look()
+		if !s.HasPeer(here, stranger) || s.HasPeer(there, stranger) {
+			t.Errorf("%s: HasPeer", name)
+		}
+		if _, ok := s.FlowFor(here, stranger, selectors("10.1.0.0/24", "10.3.0.0/24"), anybody); ok {
+			t.Errorf("%s: a dynamic entry is found as a static one", name)
+		}
+		for _, tt := range []struct {
+			local, remote string
+			may           func(*Entry) bool
+			want          string
+		}{
+			{"10.1.0.0/24", "10.4.7.0/24", anybody, "M 20, line 20"},
+			{"10.1.0.0/24", "10.5.0.0/16", anybody, "M 30, line 0"},
+			{"10.1.0.0/24", "10.4.7.0/24", func(e *Entry) bool { return e.PerHost }, "M 30, line 0"},
+			{"10.1.0.0/24", "10.5.0.0/16", func(e *Entry) bool { return !e.PerHost }, ""},
+		} {
+			f, ok := s.DynamicFor(here, selectors(tt.local, tt.remote), tt.may)
+			if ok != (tt.want != "") || ok && (f.ID.String() != tt.want || f.Selectors != selectors(tt.local, tt.remote)) {
+				t.Errorf("%s: %s <-> %s: %v %t, want %q", name, tt.local, tt.remote, f.ID, ok, tt.want)
+			}
+		}
+		if _, ok := s.DynamicFor(there, selectors("10.1.0.0/24", "10.5.0.0/16"), anybody); ok {
+			t.Errorf("%s: found at another local address", name)
+		}
 	}
 }

@@ -10,6 +10,7 @@ type index struct {
 	of     []Entry // what was indexed
 	byName map[entryName][]int
 	byPeer map[ends][]int
+	open   map[netip.Addr][]int // dynamic entries, by local address
 }
 
 type entryName struct {
@@ -24,10 +25,13 @@ type ends struct{ local, peer netip.Addr }
 // they are right, and slow. An Entries that is replaced later is noticed, a
 // change of an entry's name, address or peers is not.
 func (s *Settings) Index() {
-	x := &index{of: s.Entries, byName: map[entryName][]int{}, byPeer: map[ends][]int{}}
+	x := &index{of: s.Entries, byName: map[entryName][]int{}, byPeer: map[ends][]int{}, open: map[netip.Addr][]int{}}
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		x.byName[entryName{e.Map, e.Seq}] = append(x.byName[entryName{e.Map, e.Seq}], i)
+		if e.Dynamic {
+			x.open[e.Local] = append(x.open[e.Local], i)
+		}
 		for j, p := range e.Peers {
 			if !contains(e.Peers[:j], p) {
 				x.byPeer[ends{e.Local, p}] = append(x.byPeer[ends{e.Local, p}], i)
@@ -64,6 +68,21 @@ func (s *Settings) serving(local, peer netip.Addr) []int {
 	var out []int
 	for i := range s.Entries {
 		if s.Entries[i].Serves(local, peer) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// dynamic lists the numbers of the dynamic entries at a local address, in their
+// order.
+func (s *Settings) dynamic(local netip.Addr) []int {
+	if x := s.current(); x != nil {
+		return x.open[local]
+	}
+	var out []int
+	for i := range s.Entries {
+		if s.Entries[i].Dynamic && s.Entries[i].Local == local {
 			out = append(out, i)
 		}
 	}

@@ -39,8 +39,8 @@ func TestIndexFindsTheSame(t *testing.T) {
 		if a, ok := quick.Flow(f.ID); !ok || a.Selectors != f.Selectors || a.Entry != &quick.Entries[i] {
 			t.Errorf("flow %s: %v %t", f.ID, a.Selectors, ok)
 		}
-		a, ok1 := slow.FlowFor(local, e.Peers[0], f.Selectors)
-		b, ok2 := quick.FlowFor(local, e.Peers[0], f.Selectors)
+		a, ok1 := slow.FlowFor(local, e.Peers[0], f.Selectors, anybody)
+		b, ok2 := quick.FlowFor(local, e.Peers[0], f.Selectors, anybody)
 		if a.ID != b.ID || ok1 != ok2 || !ok2 {
 			t.Errorf("flow for %s: %s and %s", f.Selectors, a.ID, b.ID)
 		}
@@ -72,7 +72,7 @@ func BenchmarkFlowFor(b *testing.B) {
 			sel := e.Flows()[0].Selectors
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok := s.FlowFor(e.Local, e.Peers[0], sel); !ok {
+				if _, ok := s.FlowFor(e.Local, e.Peers[0], sel, anybody); !ok {
 					b.Fatal("not found")
 				}
 			}
