@@ -42,7 +42,7 @@ func brokenLines() []brokenLine {
 		{"interface GigabitEthernet0/1\n ip access-group 101 inn", 22, "inn", "expected in or out"},
 		{"crypto ikev9 proposal X", 8, "ikev9", `did you mean "ikev2"?`},
 		{"crypto i", 8, "i", "ambiguous"},
-		{"crypto dynamic-map D 10", 8, "dynamic-map", "valid IOS that Culvert does not support yet"},
+		{"crypto ipsec profile P", 14, "profile", "valid IOS that Culvert does not support yet"},
 		{"access-list 102 permit ip 10.0.0.0 0.0.0.255", 45, "", "expected any, host"},
 		{"access-list 102 permit tcp any any eq notaport", 39, "notaport", "expected <0-65535>"},
 		{"access-list 9999 permit ip any any", 13, "9999", "expected <1-99>"},

@@ -39,12 +39,17 @@ func checks() []check {
 		{2, "ISAKMP profiles match somebody", (*checker).profilesWork, false},
 		{3, "transform sets exist", (*checker).setsExist, true},
 		{3, "transform sets can be negotiated", (*checker).setsWork, false},
+		{3, "transport mode is for the routers' own traffic", (*checker).transport, false},
+		{3, "extended sequence numbers have a window", (*checker).extended, false},
+		{3, "AH is not translated", (*checker).translated, false},
 		{3, "transform sets are used", (*checker).setsUsed, false},
 		{4, "crypto access lists exist", (*checker).listsExist, true},
 		{4, "crypto access lists say what can be negotiated", (*checker).listsWork, true},
 		{4, "access lists are used", (*checker).listsUsed, false},
 		{5, "applied crypto maps exist and have peers", (*checker).mapsExist, true},
 		{5, "the ISAKMP profiles of crypto maps exist", (*checker).profilesExist, true},
+		{5, "the identities of crypto maps exist", (*checker).identitiesExist, true},
+		{5, "dynamic maps exist and stand last", (*checker).dynamicMaps, false},
 		{5, "crypto maps are applied", (*checker).mapsIdle, false},
 		{5, "crypto maps are applied where they can work", (*checker).mapsApplied, true},
 		{5, "peers and PFS can work", (*checker).entriesWork, false},
@@ -95,19 +100,24 @@ func (k *checker) add(s Severity, at origin.Line, message, consequence, fix stri
 	k.findings = append(k.findings, Finding{k.step, s, at, message, consequence, fix})
 }
 
-// entries calls do for every entry of every crypto map.
+// entries calls do for every entry of every crypto map and dynamic map that has
+// settings of its own.
 func (k *checker) entries(do func(m *CryptoMap, e *MapEntry)) {
-	for i := range k.c.CryptoMaps {
-		m := &k.c.CryptoMaps[i]
-		for j := range m.Entries {
-			do(m, &m.Entries[j])
+	for _, maps := range [][]CryptoMap{k.c.CryptoMaps, k.c.DynamicMaps} {
+		for i := range maps {
+			m := &maps[i]
+			for j := range m.Entries {
+				if m.Entries[j].Dynamic == "" {
+					do(m, &m.Entries[j])
+				}
+			}
 		}
 	}
 }
 
 // severity is Error for what is applied to an interface, else Warning.
 func (k *checker) severity(m *CryptoMap) Severity {
-	if len(k.applied[m.Name]) > 0 {
+	if !m.Dynamic && len(k.applied[m.Name]) > 0 || m.Dynamic && k.stoodFor[m.Name] {
 		return Error
 	}
 	return Warning
@@ -115,7 +125,21 @@ func (k *checker) severity(m *CryptoMap) Severity {
 
 // entryLine is the header of an entry.
 func entryLine(m *CryptoMap, e *MapEntry) string {
+	switch {
+	case m.Dynamic:
+		return fmt.Sprintf("crypto dynamic-map %s %d", m.Name, e.Seq)
+	case e.Dynamic != "":
+		return fmt.Sprintf("crypto map %s %d ipsec-isakmp dynamic %s", m.Name, e.Seq, e.Dynamic)
+	}
 	return fmt.Sprintf("crypto map %s %d ipsec-isakmp", m.Name, e.Seq)
+}
+
+// nameOf is how a finding names an entry.
+func nameOf(m *CryptoMap, e *MapEntry) string {
+	if m.Dynamic {
+		return fmt.Sprintf("crypto dynamic-map %s %d", m.Name, e.Seq)
+	}
+	return fmt.Sprintf("crypto map %s %d", m.Name, e.Seq)
 }
 
 // weak lists which of the algorithms may only be negotiated with the shield

@@ -182,7 +182,7 @@ func (k *checker) profilesExist() {
 		}
 		for _, peer := range e.Peers {
 			if addressOnly(p) && !matchesAddress(p, peer.Addr) {
-				k.add(Warning, e.ProfileOrigin, fmt.Sprintf("profile %s of crypto map %s %d does not match the address of its peer %s", p.Name, m.Name, e.Seq, peer.Addr),
+				k.add(Warning, e.ProfileOrigin, fmt.Sprintf("profile %s of %s does not match the address of its peer %s", p.Name, nameOf(m, e), peer.Addr),
 					"phase 1 is refused, unless the peer names itself by an address that the profile matches",
 					"crypto isakmp profile "+p.Name+"\n match identity address "+peer.Addr.String())
 			}

@@ -45,6 +45,9 @@ func (k *checker) policies() {
 		p := &k.c.ISAKMPPolicies[i]
 		name := fmt.Sprintf("ISAKMP policy %d", p.Priority)
 		k.proof(p, name, severity)
+		if p.Group == 23 || p.Group == 24 {
+			k.add(Note, wrote(p.GroupOrigin, p.Origin), fmt.Sprintf("%s has group %d", name, uint16(p.Group)), subgroup, fmt.Sprintf("crypto isakmp policy %d\n group 14", p.Priority))
+		}
 		k.weakPolicy(p, name, severity)
 	}
 }

@@ -12,8 +12,10 @@ import (
 func (k *checker) listsExist() {
 	k.entries(func(m *CryptoMap, e *MapEntry) {
 		switch {
+		case e.ACL == "" && m.Dynamic:
+			k.add(Note, e.Origin, nameOf(m, e)+" has no access list", "the peer says what is protected: any networks it asks for, and nothing that it does not", entryLine(m, e)+"\n match address LIST")
 		case e.ACL == "":
-			k.add(k.severity(m), e.Origin, fmt.Sprintf("crypto map %s %d has no access list", m.Name, e.Seq),
+			k.add(k.severity(m), e.Origin, nameOf(m, e)+" has no access list",
 				"the entry is incomplete: nothing is interesting, and the traffic leaves in the clear", entryLine(m, e)+"\n match address LIST")
 		case k.lists[e.ACL] == nil:
 			k.add(k.severity(m), e.ACLOrigin, fmt.Sprintf("access list %s is not defined", e.ACL),

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"culvert/internal/core/origin"
 	"culvert/internal/core/policy"
@@ -22,9 +23,60 @@ func (k *checker) mapsExist() {
 		}
 	}
 	k.entries(func(m *CryptoMap, e *MapEntry) {
-		if len(e.Peers) == 0 {
-			k.add(k.severity(m), e.Origin, fmt.Sprintf("crypto map %s %d has no peer", m.Name, e.Seq),
+		if len(e.Peers) == 0 && !m.Dynamic {
+			k.add(k.severity(m), e.Origin, nameOf(m, e)+" has no peer",
 				"the entry is incomplete: its traffic would leave in the clear", entryLine(m, e)+"\n set peer PEER")
+		}
+	})
+}
+
+// dynamicMaps finds entries whose dynamic map is not there, those before
+// static ones, and dynamic maps that nothing stands for.
+func (k *checker) dynamicMaps() {
+	used := map[string]bool{}
+	for i := range k.c.CryptoMaps {
+		m := &k.c.CryptoMaps[i]
+		for j := range m.Entries {
+			used[m.Entries[j].Dynamic] = true
+			k.standsFor(m, j)
+		}
+	}
+	for i := range k.c.DynamicMaps {
+		if d := &k.c.DynamicMaps[i]; !used[d.Name] {
+			k.add(Warning, d.Origin, fmt.Sprintf("dynamic map %s is in no crypto map", d.Name), "no peer is accepted by it", "crypto map NAME 65535 ipsec-isakmp dynamic "+d.Name)
+		}
+	}
+}
+
+// standsFor looks at entry j of a crypto map, when it stands for a dynamic map.
+func (k *checker) standsFor(m *CryptoMap, j int) {
+	e := &m.Entries[j]
+	if e.Dynamic == "" {
+		return
+	}
+	if k.dynamics[e.Dynamic] == nil {
+		k.add(k.severity(m), e.Origin, fmt.Sprintf("dynamic map %s of %s is not defined", e.Dynamic, nameOf(m, e)), "no peer is accepted by the entry",
+			"crypto dynamic-map "+e.Dynamic+" 10\n set transform-set NAME")
+	}
+	i := slices.IndexFunc(m.Entries[j:], func(o MapEntry) bool { return o.Dynamic == "" })
+	if i >= 0 {
+		k.add(Warning, e.Origin, fmt.Sprintf("%s stands for a dynamic map, before the entry %d of a known peer", nameOf(m, e), m.Entries[j+i].Seq),
+			"when that peer begins, it may be taken for one of the dynamic map", fmt.Sprintf("no crypto map %s %d\ncrypto map %s 65535 ipsec-isakmp dynamic %s", m.Name, e.Seq, m.Name, e.Dynamic))
+	}
+}
+
+// identitiesExist finds entries whose identity is not there, or is empty.
+func (k *checker) identitiesExist() {
+	k.entries(func(m *CryptoMap, e *MapEntry) {
+		if e.Identity == "" {
+			return
+		}
+		header := "crypto identity " + e.Identity + "\n dn SUBJECT"
+		switch l := k.identities[e.Identity]; {
+		case l == nil:
+			k.add(k.severity(m), e.IdentityOrigin, fmt.Sprintf("identity %s is not defined", e.Identity), "whom the entry is for is not known: its traffic would leave in the clear", header)
+		case len(l.Match) == 0:
+			k.add(k.severity(m), l.Origin, fmt.Sprintf("identity %s names nobody", e.Identity), "every peer that holds the key or a certificate is taken, as if it were not set", header)
 		}
 	})
 }
@@ -74,6 +126,9 @@ func (k *checker) interfaceOf(m *CryptoMap, f *Interface) {
 	}
 }
 
+// subgroup is what is known of the groups 22 to 24 (RFC 8247 section 2.4).
+const subgroup = "it is offered; RFC 8247 section 2.4 advises against it: nobody has shown how its numbers were found, and peers drop it"
+
 // entriesWork looks at the peer and at perfect forward secrecy of each entry.
 func (k *checker) entriesWork() {
 	own := map[netip.Addr]string{}
@@ -87,6 +142,9 @@ func (k *checker) entriesWork() {
 			if name := own[p.Addr]; name != "" {
 				k.add(Error, p.Origin, fmt.Sprintf("the peer %s is our own address, of %s", p.Addr, name), "no tunnel is negotiated", entryLine(m, e)+"\n no set peer "+p.Addr.String()+"\n set peer PEER")
 			}
+		}
+		if e.PFS == 23 || e.PFS == 24 {
+			k.add(Note, e.PFSOrigin, fmt.Sprintf("perfect forward secrecy is to use %s", e.PFS), subgroup, entryLine(m, e)+"\n set pfs group14")
 		}
 		if e.PFS == suite.NoGroup || e.PFS.Row().Verdict != suite.Legacy {
 			return
@@ -169,7 +227,7 @@ func (k *checker) routes() {
 func (k *checker) farSite(table prefixes[hop], e *policy.Entry, f policy.Flow) {
 	remote := f.Selectors.Remote
 	out := wayOut(table, remote.Addr())
-	if out == e.Interface {
+	if out == e.Interface || e.Dynamic {
 		return
 	}
 	fix := Route{Dest: remote, NextHop: e.Peers[0], Distance: 1}.String()

@@ -49,11 +49,18 @@ type Config struct {
 	// "crypto ipsec security-association lifetime" says. Kilobytes 0 is "disable".
 	DefaultLifetime       policy.Lifetime
 	DefaultLifetimeOrigin origin.Line
-	ReplayWindow          int // packets; 64 unless configured
+	ReplayWindow          int // packets; 64 unless configured, 0 for "replay disable"
 	ReplayWindowOrigin    origin.Line
 
+	// IdleTime is "crypto ipsec security-association idle-time", seconds; 0 for none.
+	IdleTime       int
+	IdleTimeOrigin origin.Line
+
 	CryptoMaps []CryptoMap // step 5, in the order they are first named
-	Routes     []Route     // in the order written
+	// DynamicMaps are the "crypto dynamic-map" blocks, one for each name.
+	DynamicMaps []CryptoMap
+	Identities  []IdentityList // "crypto identity"
+	Routes      []Route        // in the order written
 
 	// Legacy is "crypto engine compliance shield disable": DES, 3DES, MD5 and
 	// the groups 1, 2 and 5 may be negotiated.
@@ -139,10 +146,13 @@ type Key struct {
 }
 
 // TransformSet is one "crypto ipsec transform-set" block.
-type TransformSet struct {
-	policy.TransformSet
-	Require    bool        // "mode transport require"
-	ModeOrigin origin.Line // the "mode" line
+type TransformSet struct{ policy.TransformSet }
+
+// IdentityList is one "crypto identity" block: who the peer of an entry may be.
+type IdentityList struct {
+	Name   string
+	Match  []policy.IdentityMatch // of the kinds IdentityDN and IdentityFQDN
+	Origin origin.Line
 }
 
 // CryptoMap is every entry under one name.
@@ -152,12 +162,13 @@ type CryptoMap struct {
 	// "" for the address of the interface the map is applied to.
 	LocalAddress       string
 	LocalAddressOrigin origin.Line
+	Dynamic            bool       // a "crypto dynamic-map"
 	Entries            []MapEntry // ascending sequence number; incomplete ones too
 	Origin             origin.Line
 }
 
-// MapEntry is one "crypto map NAME SEQ ipsec-isakmp" block as written,
-// complete or not.
+// MapEntry is one "crypto map NAME SEQ ipsec-isakmp" or "crypto dynamic-map
+// NAME SEQ" block as written, complete or not.
 type MapEntry struct {
 	Seq         int
 	Description string
@@ -171,10 +182,23 @@ type MapEntry struct {
 	// NoVolume is "set security-association lifetime kilobytes disable".
 	NoVolume bool
 	Profile  string // "set isakmp-profile", "" for none
-	Kept     []IgnoredLine
-	Origin   origin.Line
+	Identity string // "set identity", "" for none
+	// Dynamic names the dynamic map that the entry stands for; everything else
+	// is in that map then. "" for an entry of its own.
+	Dynamic       string
+	PerHost       bool // "set security-association level per-host"
+	ResponderOnly bool
+	IdleTime      int  // seconds; 0 for the global value
+	IdleDefault   bool // the keyword default behind it
+	// ReplayWindow is the entry's own, in packets, 0 for "replay disable", when
+	// HasReplay is set; otherwise the global value.
+	ReplayWindow int
+	HasReplay    bool
+	Kept         []IgnoredLine
+	Origin       origin.Line
 	// Where the parts were written.
 	ACLOrigin, SetOrigin, PFSOrigin, TimeOrigin, VolumeOrigin, ProfileOrigin origin.Line
+	IdentityOrigin, ReplayOrigin, ResponderOrigin                            origin.Line
 }
 
 // Peer is one "set peer" line.

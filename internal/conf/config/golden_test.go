@@ -158,6 +158,9 @@ func model(c *Config) string {
 		c.ISAKMP.Keepalive, c.ISAKMP.Retry, c.ISAKMP.Periodic, c.ISAKMP.NATKeepalive, c.ISAKMP.Identity)
 	for _, t := range c.TransformSets {
 		p("transform set %s (%d): %s, %s", t.Name, t.Origin.Line, t.Words(), t.Mode)
+		if t.Require || t.ESN {
+			p("  require %v (%d), esn %v (%d)", t.Require, t.ModeOrigin.Line, t.ESN, t.ESNOrigin.Line)
+		}
 	}
 	for _, l := range c.AccessLists {
 		p("access list %s (%d), extended %v:", l.Name, l.Origin.Line, l.Extended)
@@ -181,12 +184,18 @@ func model(c *Config) string {
 	b.WriteString(identities(&s))
 	for i := range s.Entries {
 		e := &s.Entries[i]
+		if e.Dynamic {
+			p("  dynamic %s: %s %d (%d) on %s: %s, %v (%d)", e.DynamicMap, e.Map, e.Seq, e.Origin.Line, e.Interface, e.Local, e.Sets, e.SetOrigin.Line)
+			b.WriteString(associations(e))
+			continue
+		}
 		p("  entry %s %d (%d) on %s: %s -> %v (%d), %v (%d), pfs %s (%d), %s/%d (%d), access list %s (%d)", e.Map, e.Seq, e.Origin.Line, e.Interface, e.Local,
 			e.Peers, e.PeerOrigin.Line, e.Sets, e.SetOrigin.Line, e.PFS, e.PFSOrigin.Line, e.Lifetime.Time, e.Lifetime.Kilobytes, e.LifetimeOrigin.Line,
 			e.ACL.Name, e.ACLOrigin.Line)
 		if e.Profile != nil {
 			p("    profile %s (%d)", e.Profile.Name, e.ProfileOrigin.Line)
 		}
+		b.WriteString(associations(e))
 		for _, f := range e.Flows() {
 			p("    flow %s: %s", f.ID, f.Selectors)
 		}
@@ -239,6 +248,19 @@ func certificateMap(m *policy.CertificateMap) string {
 	s := "certificate map " + m.Name + ":"
 	for _, e := range m.Entries {
 		s += fmt.Sprintf(" %d (%d) %v", e.Seq, e.Origin.Line, e.Rules)
+	}
+	return s
+}
+
+// associations is what an entry says of its SAs, where it differs from nothing said.
+func associations(e *policy.Entry) string {
+	if !e.PerHost && !e.ResponderOnly && e.IdleTime == 0 && e.ReplayWindow == policy.DefaultReplayWindow && !e.DefaultPeer && len(e.Identity) == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("    per host %v, responder only %v (%d), idle %s, replay window %d, default peer %v\n",
+		e.PerHost, e.ResponderOnly, e.ResponderOrigin.Line, e.IdleTime, e.ReplayWindow, e.DefaultPeer)
+	for _, m := range e.Identity {
+		s += fmt.Sprintf("    peer is (%d, %d) %s %q\n", e.IdentityOrigin.Line, m.Origin.Line, m.Kind, m.Value)
 	}
 	return s
 }

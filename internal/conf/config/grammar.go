@@ -16,6 +16,7 @@ const (
 	modePolicy    = "config-isakmp"
 	modeTransform = "cfg-crypto-trans"
 	modeMap       = "config-crypto-map"
+	modeIdentity  = "config-crypto-identity"
 	modeExtended  = "config-ext-nacl"
 	modeStandard  = "config-std-nacl"
 )
@@ -40,9 +41,13 @@ func stepModes() []ios.Mode {
 		{Name: modePolicy, Negatable: true, Commands: policyCommands()},
 		{Name: modeTransform, Negatable: true, Commands: []ios.Command{
 			{Name: "mode", Syntax: "mode / { tunnel | transport [ require ] }"},
-			{Name: unsupported, Syntax: "esn", Help: "extended sequence numbers"},
+			{Name: "esn", Syntax: "esn"},
 		}},
 		{Name: modeMap, Negatable: true, Commands: mapCommands()},
+		{Name: modeIdentity, Negatable: true, Commands: []ios.Command{
+			{Name: "dn", Syntax: "dn <dn:LINE>"},
+			{Name: "fqdn", Syntax: "fqdn <fqdn:WORD>"},
+		}},
 		{Name: modeExtended, Negatable: true, Commands: listCommands(extendedEntry())},
 		{Name: modeStandard, Negatable: true, Commands: listCommands(standardEntry())},
 	}
@@ -98,9 +103,15 @@ func cryptoCommands() []ios.Command {
 		{Name: "nat-transparency", Syntax: "crypto ipsec nat-transparency udp-encapsulation"},
 		{Name: "lifetime", Syntax: lifetime},
 		{Name: "replay-window", Syntax: "crypto ipsec security-association replay window-size / <packets:64|128|256|512|1024>"},
+		{Name: "replay-disable", Syntax: "crypto ipsec security-association replay disable"},
+		{Name: "idle-time", Syntax: "crypto ipsec security-association idle-time / <idle:60-86400>"},
 		{Name: "transform-set", Syntax: "crypto ipsec transform-set <name:WORD> / " + transforms(), Opens: modeTransform},
 		{Name: "map", Syntax: "crypto map <name:WORD> <seq:1-65535> [ ipsec-isakmp ]", Opens: modeMap},
 		{Name: "map-all", Syntax: "crypto map <name:WORD> / local-address <interface:INTERFACE>"},
+		{Name: "map-dynamic", Syntax: "crypto map <name:WORD> <seq:1-65535> ipsec-isakmp dynamic <dynamic:WORD>"},
+		{Name: unsupported, Syntax: "crypto map <name:WORD> <seq:1-65535> ipsec-isakmp dynamic <dynamic:WORD> discover", Help: "tunnel endpoint discovery"},
+		{Name: "dynamic-map", Syntax: "crypto dynamic-map <name:WORD> / <seq:1-65535>", Opens: modeMap},
+		{Name: "identity-list", Syntax: "crypto identity <name:WORD>", Opens: modeIdentity},
 	}
 }
 
@@ -155,14 +166,17 @@ func mapCommands() []ios.Command {
 			" kilobytes / { <kilobytes:2560-4294967295> | disable } | days / <days:1-30> }"},
 		{Name: "use-profile", Syntax: "set isakmp-profile / <profile:WORD>"},
 		{Name: unsupported, Syntax: "set ikev2-profile <rest:LINE>", Help: "IKEv2"},
-		{Name: unsupported, Syntax: "set identity <rest:LINE>", Help: "an identity list for certificates"},
+		{Name: "use-identity", Syntax: "set identity / <identity:WORD>"},
 		{Name: unsupported, Syntax: "set ip access-group <rest:LINE>", Help: "an access list on the decrypted packets"},
 		{Name: unsupported, Syntax: "set nat demux", Help: "NAT demultiplexing"},
-		{Name: unsupported, Syntax: "set reverse-route [ <rest:LINE> ]", Help: "reverse route injection"},
-		{Name: unsupported, Syntax: "set security-association { idle-time | level | replay | dfbit | ecn | dummy } [ <rest:LINE> ]",
-			Help: "this setting of an IPsec SA"},
-		{Name: unsupported, Syntax: "reverse-route [ <rest:LINE> ]", Help: "reverse route injection"},
-		{Name: unsupported, Syntax: "qos pre-classify", Help: "quality of service before encryption"},
+		{Name: "idle-time", Syntax: "set security-association idle-time / <idle:60-86400> [ default ]"},
+		{Name: "per-host", Syntax: "set security-association level per-host"},
+		{Name: "replay", Syntax: "set security-association replay { window-size / <packets:64|128|256|512|1024> | disable }"},
+		{Name: "responder-only", Syntax: "responder-only"},
+		{Name: inert, Syntax: "set reverse-route [ <rest:LINE> ]", Help: "reverse route injection: the system's routes decide"},
+		{Name: unsupported, Syntax: "set security-association { dfbit | ecn | dummy } [ <rest:LINE> ]", Help: "this setting of an IPsec SA"},
+		{Name: inert, Syntax: "reverse-route [ <rest:LINE> ]", Help: "reverse route injection: the system's routes decide"},
+		{Name: inert, Syntax: "qos pre-classify", Help: "quality of service before encryption"},
 	}
 }
 
@@ -172,20 +186,18 @@ func unsupportedCommands() []ios.Command {
 	var out []ios.Command
 	for _, c := range []struct{ syntax, why string }{
 		{"crypto ikev2", "IKEv2"},
-		{"crypto dynamic-map <name:WORD>", "dynamic crypto maps, for peers whose address is not known"},
 		{"crypto isakmp client", "remote access clients"},
 		{"crypto isakmp { diagnose | disconnect-revoked-peers | xauth | nat-traversal }", "this ISAKMP setting"},
 		{"crypto ipsec profile <name:WORD>", "IPsec profiles for tunnel interfaces"},
 		{"crypto ipsec client", "remote access clients"},
 		{"crypto ipsec { df-bit | fragmentation | ipv4-deny | optional | ike }", "this IPsec setting"},
 		{"crypto ipsec nat-transparency spi-matching", "NAT traversal without UDP encapsulation"},
-		{"crypto ipsec security-association { idle-time | ecn | multi-sn | dummy }", "this setting of an IPsec SA"},
-		{"crypto ipsec security-association replay disable", "switching the anti-replay window off"},
-		{"crypto map <name:WORD> <seq:1-65535> ipsec-isakmp { dynamic | profile }", "dynamic crypto maps"},
+		{"crypto ipsec security-association { ecn | multi-sn | dummy }", "this setting of an IPsec SA"},
+		{"crypto map <name:WORD> <seq:1-65535> ipsec-isakmp profile", "profiles on a crypto map: write set isakmp-profile"},
 		{"crypto map <name:WORD> <seq:1-65535> { ipsec-manual | gdoi }", "manual keys and group keys"},
 		{"crypto map <name:WORD> { client | isakmp | isakmp-profile | redundancy | gdoi }", "remote access, profiles and failover on a crypto map"},
 		{"crypto map ipv6 <name:WORD> <seq:1-65535>", "IPv6"},
-		{"crypto { gdoi | gkm | identity | provisioning | tls-tunnel | vpn | ssl | call | xauth | mib | mpls }", "this part of IOS crypto"},
+		{"crypto { gdoi | gkm | provisioning | tls-tunnel | vpn | ssl | call | xauth | mib | mpls }", "this part of IOS crypto"},
 		{"crypto logging { ikev2 | ezvpn }", "this kind of log"},
 		{"crypto engine { accelerator | slot | em | aim | onboard | nm | software }", "crypto hardware"},
 	} {

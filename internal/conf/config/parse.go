@@ -62,9 +62,12 @@ type reader struct {
 	keeps *[]IgnoredLine
 
 	// What the lines of the current mode are about.
-	iface      *Interface
-	policy     *policy.ISAKMP
-	set        *TransformSet
+	iface  *Interface
+	policy *policy.ISAKMP
+	set    *TransformSet
+	// dynamic tells that entry is one of a dynamic map.
+	dynamic    bool
+	idList     *IdentityList
 	entry      *MapEntry
 	list       *listBuilder
 	ring       *ringBuilder
@@ -81,6 +84,8 @@ type reader struct {
 	keys        register[keyID, Key]
 	lists       register[string, listBuilder]
 	sets        register[string, TransformSet]
+	dynamics    register[string, mapBuilder]
+	idLists     register[string, IdentityList]
 	maps        register[string, mapBuilder]
 	routes      register[routeID, Route]
 	routesTo    map[netip.Prefix][]routeID // may hold removed ones
@@ -115,7 +120,7 @@ func newReader(name string, tree *ios.Tree) *reader {
 		handlers: map[string]map[string]handler{
 			modeGlobal: globalHandlers(), modeInterface: interfaceHandlers(), modePolicy: policyHandlers(),
 			modeTransform: transformHandlers(), modeMap: mapHandlers(), modeExtended: listHandlers(), modeStandard: listHandlers(),
-			modeKeyring: keyringHandlers(), modeProfile: profileHandlers(), modePeer: peerHandlers(),
+			modeKeyring: keyringHandlers(), modeProfile: profileHandlers(), modePeer: peerHandlers(), modeIdentity: identityHandlers(),
 			modeTrustpoint: trustpointHandlers(),
 			modeChain:      {"certificate": (*reader).certificate}, modeCertMap: {"rule": (*reader).certificateRule},
 		},
@@ -344,7 +349,8 @@ func headers() map[string]string {
 		modePolicy: "crypto isakmp policy PRIORITY", modeTransform: "crypto ipsec transform-set NAME …",
 		modeMap: "crypto map NAME SEQ ipsec-isakmp", modeKeyring: "crypto keyring NAME", modeProfile: "crypto isakmp profile NAME",
 		modePeer: "crypto isakmp peer address PEER", modeTrustpoint: "crypto pki trustpoint NAME", modeChain: "crypto pki certificate chain NAME",
-		modeCertMap: "crypto pki certificate map NAME SEQ", modeExtended: "ip access-list extended NAME", modeStandard: "ip access-list standard NAME",
+		modeIdentity: "crypto identity NAME",
+		modeCertMap:  "crypto pki certificate map NAME SEQ", modeExtended: "ip access-list extended NAME", modeStandard: "ip access-list standard NAME",
 	}
 }
 
@@ -408,9 +414,12 @@ func (r *reader) finish() {
 	for _, b := range r.maps.all() {
 		c.CryptoMaps = append(c.CryptoMaps, b.build())
 	}
+	for _, b := range r.dynamics.all() {
+		c.DynamicMaps = append(c.DynamicMaps, b.build())
+	}
+	c.Identities = r.idLists.all()
 	r.finishLists()
 	r.orderIgnored()
-	r.transformsInUse()
 	for _, f := range references(c) {
 		if f.Severity == Error {
 			r.problems = append(r.problems, Problem{

@@ -27,7 +27,9 @@ func globalHandlers() map[string]handler {
 		"aggressive": (*reader).flag, "default-policy": (*reader).flag, "log-sessions": (*reader).flag, "shield": (*reader).flag,
 		"nat-transparency": (*reader).natTransparency,
 		"lifetime":         (*reader).globalLifetime, "replay-window": (*reader).replayWindow, "transform-set": (*reader).transformSet,
-		"map": (*reader).mapLine, "map-all": (*reader).mapAll,
+		"replay-disable": (*reader).replayDisable, "idle-time": (*reader).idleTime,
+		"map": (*reader).mapLine, "map-all": (*reader).mapAll, "map-dynamic": (*reader).mapDynamic, "dynamic-map": (*reader).dynamicLine,
+		"identity-list":     (*reader).identityList,
 		"numbered-standard": (*reader).numbered, "numbered-extended": (*reader).numbered,
 		"list-extended": (*reader).listLine, "list-standard": (*reader).listLine, "resequence": (*reader).resequence,
 	}

@@ -4,13 +4,15 @@ import (
 	"time"
 
 	"culvert/internal/conf/ios"
-	"culvert/internal/core/origin"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/suite"
 )
 
 func transformHandlers() map[string]handler {
-	return map[string]handler{"mode": (*reader).transformMode}
+	return map[string]handler{
+		"mode": (*reader).transformMode,
+		"esn":  func(r *reader, m *ios.Match, l ios.Line) { r.set.ESN, r.set.ESNOrigin = !undo(m), r.written(m, l) },
+	}
 }
 
 func (r *reader) transformSet(m *ios.Match, l ios.Line) {
@@ -31,7 +33,7 @@ func (r *reader) transformSet(m *ios.Match, l ios.Line) {
 		return
 	}
 	if old := r.sets.get(name); old != nil {
-		t.Mode, t.Require, t.ModeOrigin = old.Mode, old.Require, old.ModeOrigin
+		t.Mode, t.Require, t.ModeOrigin, t.ESN, t.ESNOrigin = old.Mode, old.Require, old.ModeOrigin, old.ESN, old.ESNOrigin
 	}
 	r.set = r.sets.put(name, &t)
 	r.open(m, l)
@@ -126,46 +128,6 @@ func (r *reader) transformMode(m *ios.Match, l ios.Line) {
 	}
 }
 
-// transformsInUse reports sets that Culvert cannot negotiate yet: an error
-// when a crypto map offers one, since what goes out would not be what was written.
-func (r *reader) transformsInUse() {
-	used := map[string]bool{}
-	for _, m := range r.c.CryptoMaps {
-		for _, e := range m.Entries {
-			for _, s := range e.Sets {
-				used[s] = true
-			}
-		}
-	}
-	for i := range r.c.TransformSets {
-		t := &r.c.TransformSets[i]
-		at, why := t.notYet()
-		if why == "" {
-			continue
-		}
-		p := Problem{Severity: Warning, File: r.c.File, Line: at.Line, Column: at.Column, Message: "valid IOS that Culvert does not support yet: " + why}
-		if used[t.Name] {
-			p.Severity, p.Step = Error, 3 // Check tells it too, with its consequence
-		}
-		r.problems = append(r.problems, p)
-	}
-}
-
-// notYet is the line and the reason why the engine cannot negotiate the set.
-func (t *TransformSet) notYet() (origin.Line, string) {
-	switch {
-	case t.Mode == suite.Transport:
-		return t.ModeOrigin, "transport mode"
-	case t.AH != suite.NoHash:
-		return t.Origin, "AH (" + t.AH.Row().AH + ")"
-	case t.Cipher.Row().Verdict == suite.Never:
-		return t.Origin, t.Cipher.Row().ESP
-	case t.Integ == suite.NoHash && !t.Cipher.Combined():
-		return t.Origin, "ESP without an integrity algorithm"
-	}
-	return origin.Line{}, ""
-}
-
 func (r *reader) globalLifetime(m *ios.Match, l ios.Line) {
 	d := &r.c.DefaultLifetime
 	r.c.DefaultLifetimeOrigin = r.written(m, l)
@@ -191,5 +153,19 @@ func (r *reader) replayWindow(m *ios.Match, l ios.Line) {
 	r.c.ReplayWindow, r.c.ReplayWindowOrigin = policy.DefaultReplayWindow, r.written(m, l)
 	if n, ok := m.Number("packets"); ok && !undo(m) {
 		r.c.ReplayWindow = n
+	}
+}
+
+func (r *reader) replayDisable(m *ios.Match, l ios.Line) {
+	r.c.ReplayWindow, r.c.ReplayWindowOrigin = 0, r.written(m, l)
+	if undo(m) {
+		r.c.ReplayWindow = policy.DefaultReplayWindow
+	}
+}
+
+func (r *reader) idleTime(m *ios.Match, l ios.Line) {
+	r.c.IdleTime, r.c.IdleTimeOrigin = number(m, "idle"), r.written(m, l)
+	if undo(m) {
+		r.c.IdleTime = 0
 	}
 }

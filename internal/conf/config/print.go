@@ -171,12 +171,20 @@ func (p *printer) ipsec(c *Config) {
 	default:
 		p.line("crypto ipsec security-association lifetime kilobytes %d", k)
 	}
-	if c.ReplayWindow != policy.DefaultReplayWindow {
+	switch c.ReplayWindow {
+	case policy.DefaultReplayWindow:
+	case 0:
+		p.raw("crypto ipsec security-association replay disable")
+	default:
 		p.line("crypto ipsec security-association replay window-size %d", c.ReplayWindow)
+	}
+	if c.IdleTime != 0 {
+		p.line("crypto ipsec security-association idle-time %d", c.IdleTime)
 	}
 	for i := range c.TransformSets {
 		t := &c.TransformSets[i]
 		p.raw(t.line())
+		p.flag(t.ESN, " esn")
 		if t.Mode == suite.Transport {
 			s := " mode transport"
 			if t.Require {
@@ -190,6 +198,19 @@ func (p *printer) ipsec(c *Config) {
 func lifeWords(t time.Duration) string { return fmt.Sprintf("seconds %d", seconds(t)) }
 
 func (p *printer) maps(c *Config) {
+	for i := range c.Identities {
+		p.line("crypto identity %s", c.Identities[i].Name)
+		for _, m := range c.Identities[i].Match {
+			p.line(" %s %s", m.Kind, m.Value)
+		}
+	}
+	for i := range c.DynamicMaps {
+		m := &c.DynamicMaps[i]
+		p.raw("!")
+		for j := range m.Entries {
+			p.entry(m, &m.Entries[j])
+		}
+	}
 	for i := range c.CryptoMaps {
 		m := &c.CryptoMaps[i]
 		p.raw("!")
@@ -197,16 +218,14 @@ func (p *printer) maps(c *Config) {
 			p.line("crypto map %s local-address %s", m.Name, m.LocalAddress)
 		}
 		for j := range m.Entries {
-			p.entry(m.Name, &m.Entries[j])
+			p.entry(m, &m.Entries[j])
 		}
 	}
 }
 
-func (p *printer) entry(name string, e *MapEntry) {
-	p.line("crypto map %s %d ipsec-isakmp", name, e.Seq)
-	if e.Description != "" {
-		p.line(" description %s", e.Description)
-	}
+func (p *printer) entry(m *CryptoMap, e *MapEntry) {
+	p.raw(entryLine(m, e))
+	p.description(e.Description)
 	for _, peer := range e.Peers {
 		s := " set peer " + peer.Addr.String()
 		if peer.Default {
@@ -223,19 +242,42 @@ func (p *printer) entry(name string, e *MapEntry) {
 	case e.Lifetime.Kilobytes != 0:
 		p.line(" set security-association lifetime kilobytes %d", e.Lifetime.Kilobytes)
 	}
+	p.associations(e)
 	if len(e.Sets) > 0 {
 		p.line(" set transform-set %s", strings.Join(e.Sets, " "))
 	}
 	if e.PFS != suite.NoGroup {
 		p.line(" set pfs %s", e.PFS)
 	}
+	if e.Identity != "" {
+		p.line(" set identity %s", e.Identity)
+	}
 	if e.Profile != "" {
 		p.line(" set isakmp-profile %s", e.Profile)
 	}
+	p.flag(e.ResponderOnly, " responder-only")
 	if e.ACL != "" {
 		p.line(" match address %s", e.ACL)
 	}
 	p.kept(e.Kept)
+}
+
+// associations prints the rest of "set security-association".
+func (p *printer) associations(e *MapEntry) {
+	p.flag(e.PerHost, " set security-association level per-host")
+	if e.IdleTime != 0 {
+		s := fmt.Sprintf(" set security-association idle-time %d", e.IdleTime)
+		if e.IdleDefault {
+			s += " default"
+		}
+		p.raw(s)
+	}
+	switch {
+	case e.HasReplay && e.ReplayWindow == 0:
+		p.raw(" set security-association replay disable")
+	case e.HasReplay:
+		p.line(" set security-association replay window-size %d", e.ReplayWindow)
+	}
 }
 
 func (p *printer) kept(lines []IgnoredLine) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -30,13 +31,44 @@ func (c *Config) Settings() policy.Settings {
 		}
 		local := x.local(m, f)
 		for j := range m.Entries {
-			if e, ok := x.entry(m, &m.Entries[j], f, local); ok && local.IsValid() {
-				s.Entries = append(s.Entries, e)
+			if local.IsValid() {
+				s.Entries = append(s.Entries, x.complete(m, &m.Entries[j], f, local)...)
 			}
 		}
 	}
 	s.Unapplied = x.unapplied()
 	return s
+}
+
+// complete is the entries that an entry of a crypto map comes to: itself, when
+// it is complete, or those of the dynamic map it stands for. Their sequence
+// numbers, of which the engine needs one an entry, lie beyond those of IOS from
+// the second on.
+func (x *index) complete(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr) []policy.Entry {
+	if e.Dynamic == "" {
+		if out, ok := x.entry(m, e, f, local); ok {
+			return []policy.Entry{out}
+		}
+		return nil
+	}
+	d := x.dynamics[e.Dynamic]
+	if d == nil {
+		return nil
+	}
+	var all []policy.Entry
+	for i := range d.Entries {
+		out, _ := x.entry(m, &d.Entries[i], f, local)
+		out.Seq, out.Dynamic, out.DynamicMap = e.Seq+i<<16, true, fmt.Sprintf("%s %d", d.Name, d.Entries[i].Seq)
+		if len(out.Sets) > 0 && x.bound(&d.Entries[i]) && (d.Entries[i].ACL == "" || out.ACL != nil) {
+			all = append(all, out)
+		}
+	}
+	return all
+}
+
+// bound reports whether what an entry says of its peers is defined.
+func (x *index) bound(e *MapEntry) bool {
+	return (e.Profile == "" || x.profile(e.Profile) != nil) && (e.Identity == "" || x.identities[e.Identity] != nil)
 }
 
 // unapplied is the complete entries of the maps that are on no interface, each
@@ -68,11 +100,15 @@ func (x *index) unapplied() []policy.Entry {
 
 // index finds the parts of a Config by name.
 type index struct {
-	c     *Config
-	ports map[string]*Interface // by name
-	lists map[string]*flow.List
-	sets  map[string]*TransformSet
-	maps  map[string]*CryptoMap
+	c          *Config
+	ports      map[string]*Interface // by name
+	lists      map[string]*flow.List
+	sets       map[string]*TransformSet
+	maps       map[string]*CryptoMap
+	dynamics   map[string]*CryptoMap
+	identities map[string]*IdentityList
+	// stoodFor tells which dynamic maps an applied crypto map has an entry for.
+	stoodFor map[string]bool
 	// applied lists the interfaces of each crypto map.
 	applied map[string][]*Interface
 	// profiles are those of c in their order, and where each is.
@@ -87,7 +123,7 @@ type index struct {
 func indexOf(c *Config) *index {
 	x := &index{
 		c: c, ports: map[string]*Interface{}, lists: map[string]*flow.List{}, sets: map[string]*TransformSet{},
-		maps: map[string]*CryptoMap{}, applied: map[string][]*Interface{}, profileAt: map[string]int{}, certMaps: map[string]*policy.CertificateMap{}, imports: map[importID]crypt.Signer{},
+		maps: map[string]*CryptoMap{}, dynamics: map[string]*CryptoMap{}, identities: map[string]*IdentityList{}, stoodFor: map[string]bool{}, applied: map[string][]*Interface{}, profileAt: map[string]int{}, certMaps: map[string]*policy.CertificateMap{}, imports: map[importID]crypt.Signer{},
 	}
 	for i := range c.Interfaces {
 		f := &c.Interfaces[i]
@@ -103,7 +139,17 @@ func indexOf(c *Config) *index {
 		x.sets[c.TransformSets[i].Name] = &c.TransformSets[i]
 	}
 	for i := range c.CryptoMaps {
-		x.maps[c.CryptoMaps[i].Name] = &c.CryptoMaps[i]
+		m := &c.CryptoMaps[i]
+		x.maps[m.Name] = m
+		for j := range m.Entries {
+			x.stoodFor[m.Entries[j].Dynamic] = x.stoodFor[m.Entries[j].Dynamic] || len(x.applied[m.Name]) > 0
+		}
+	}
+	for i := range c.DynamicMaps {
+		x.dynamics[c.DynamicMaps[i].Name] = &c.DynamicMaps[i]
+	}
+	for i := range c.Identities {
+		x.identities[c.Identities[i].Name] = &c.Identities[i]
 	}
 	for i := range c.Profiles {
 		x.profileAt[c.Profiles[i].Name] = i
@@ -154,10 +200,24 @@ func (x *index) entry(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr)
 	case e.Lifetime.Kilobytes != 0:
 		out.Lifetime.Kilobytes = e.Lifetime.Kilobytes
 	}
-	if e.Profile != "" && out.Profile == nil {
-		return out, false // whom the entry is for is not known
+	out.DefaultPeer = len(e.Peers) > 0 && ordered(e.Peers)[0].Default
+	x.associations(e, &out)
+	return out, x.bound(e) && out.ACL != nil && len(out.Peers) > 0 && len(out.Sets) > 0
+}
+
+// associations fills in what an entry says of its SAs, or the global values.
+func (x *index) associations(e *MapEntry, out *policy.Entry) {
+	out.PerHost, out.ResponderOnly, out.ResponderOrigin = e.PerHost, e.ResponderOnly, e.ResponderOrigin
+	out.IdleTime, out.ReplayWindow = time.Duration(x.c.IdleTime)*time.Second, x.c.ReplayWindow
+	if e.IdleTime != 0 {
+		out.IdleTime = time.Duration(e.IdleTime) * time.Second
 	}
-	return out, out.ACL != nil && len(out.Peers) > 0 && len(out.Sets) > 0
+	if e.HasReplay {
+		out.ReplayWindow = e.ReplayWindow
+	}
+	if l := x.identities[e.Identity]; l != nil {
+		out.Identity, out.IdentityOrigin = l.Match, e.IdentityOrigin
+	}
 }
 
 // ordered is the peers with the default one first.

@@ -80,15 +80,21 @@ func (c *Config) Entries() []policy.Entry {
 		for j := range m.Entries {
 			applied := x.applied[m.Name]
 			if len(applied) == 0 {
-				e, _ := x.entry(m, &m.Entries[j], &Interface{}, netip.Addr{})
-				out = append(out, e)
-				continue
+				out = append(out, x.shown(m, &m.Entries[j], &Interface{}, netip.Addr{})...)
 			}
 			for _, f := range applied {
-				e, _ := x.entry(m, &m.Entries[j], f, x.local(m, f))
-				out = append(out, e)
+				out = append(out, x.shown(m, &m.Entries[j], f, x.local(m, f))...)
 			}
 		}
 	}
 	return out
+}
+
+// shown is an entry, complete or not; the complete ones of a dynamic map.
+func (x *index) shown(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr) []policy.Entry {
+	if e.Dynamic != "" {
+		return x.complete(m, e, f, local)
+	}
+	out, _ := x.entry(m, e, f, local)
+	return []policy.Entry{out}
 }

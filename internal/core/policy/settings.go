@@ -165,7 +165,9 @@ type Entry struct {
 	// Dynamic: the entry stands for a crypto dynamic-map. It has no peers, and
 	// ACL may be nil; it never begins, and a peer that asks chooses the proxy
 	// identities (within ACL, when there is one).
-	Dynamic       bool
+	Dynamic bool
+	// DynamicMap names the entry of the dynamic map, "DYN 10"; "" when not Dynamic.
+	DynamicMap    string
 	ResponderOnly bool // never begins
 	PerHost       bool // "set security-association level per-host"
 	// DefaultPeer: Peers[0] is the default one, which is tried first each time.

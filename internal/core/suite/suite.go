@@ -231,7 +231,7 @@ var groups = []GroupRow{
 	{19, "ECP", 256, "256 bit ecp", 64, 32, OK},
 	{20, "ECP", 384, "384 bit ecp", 96, 48, OK},
 	{21, "ECP", 521, "521 bit ecp", 132, 66, OK},
-	{22, "MODP subgroup", 1024, "1024 bit, 160 bit subgroup", 128, 128, OK},
+	{22, "MODP subgroup", 1024, "1024 bit, 160 bit subgroup", 128, 128, Legacy},
 	{23, "MODP subgroup", 2048, "2048 bit, 224 bit subgroup", 256, 256, OK},
 	{24, "MODP subgroup", 2048, "2048 bit, 256 bit subgroup", 256, 256, OK},
 	{31, "Curve25519", 255, "255 bit curve25519", 32, 32, OK},
