@@ -4,12 +4,12 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"culvert/internal/core/origin"
+	"culvert/internal/core/pki"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/suite"
 )
@@ -137,13 +137,15 @@ func (k *checker) ownKey(t *Trustpoint, p *policy.Trustpoint) {
 		k.add(Warning, t.at(), fmt.Sprintf("trustpoint %s has our certificate and no private key", t.Name), unproved, header+"\n private-key file ROUTER.key")
 	case p.Key.Held() && len(p.Chain) == 0:
 		k.add(Warning, wrote(t.KeyFile.Origin, wrote(t.KeyOrigin, t.Origin)), fmt.Sprintf("trustpoint %s has a private key and no certificate of ours", t.Name), unproved, header+"\n certificate file ROUTER.pem")
-	case p.Key.Held() && !belongs(p.Key, p.Chain[0]):
-		k.add(Error, t.at(), fmt.Sprintf("the private key of trustpoint %s does not belong to its certificate", t.Name),
-			"the peer finds our signature wrong: phase 1 fails with AUTHENTICATION-FAILED", header+"\n private-key file THE-CERTIFICATE'S.key")
+	case p.Key.Held():
+		if err := pki.CheckOwn(p.Chain, p.Key, k.c.Legacy); err != nil {
+			k.add(Error, t.at(), fmt.Sprintf("trustpoint %s cannot prove who we are: %s", t.Name, plainX509(err)),
+				"phase 1 by its signatures is not begun, or the peer refuses it", header+"\n certificate file ROUTER.pem\n private-key file ROUTER.key")
+		}
 	}
-	if key, ok := p.Key.Public().(*rsa.PublicKey); ok && key.N.BitLen() < strong {
-		k.add(Warning, wrote(t.KeyFile.Origin, wrote(t.KeyOrigin, t.Origin)), fmt.Sprintf("the RSA key of trustpoint %s has %d bits", t.Name, key.N.BitLen()),
-			"it can be broken, and many peers refuse it", "")
+	if key, ok := p.Key.Public().(*rsa.PublicKey); ok && k.c.Legacy && key.N.BitLen() < strong {
+		k.add(Note, wrote(t.KeyFile.Origin, wrote(t.KeyOrigin, t.Origin)), fmt.Sprintf("the RSA key of trustpoint %s has %d bits", t.Name, key.N.BitLen()),
+			"it is used because of \""+shieldLine+"\"; it can be broken, and many peers refuse it", "")
 	}
 }
 
@@ -183,13 +185,14 @@ func (k *checker) own509(t *Trustpoint, p *policy.Trustpoint, cert *x509.Certifi
 		return
 	}
 	var missing string
-	switch k.c.ISAKMP.Identity {
-	case IdentityAddress:
-		missing = k.unnamedAddress(cert)
-	case IdentityHostname:
-		name := strings.TrimSuffix(k.c.Hostname+"."+k.c.Domain, ".")
-		if !slices.ContainsFunc(cert.DNSNames, func(n string) bool { return strings.EqualFold(n, name) }) {
-			missing = "the name " + name
+	switch name := strings.TrimSuffix(k.c.Hostname+"."+k.c.Domain, "."); {
+	case k.c.ISAKMP.Identity == IdentityHostname && !named509(cert, name):
+		missing = "the name " + name
+	case k.c.ISAKMP.Identity == IdentityAddress:
+		for i := range k.settings.Entries {
+			if local := k.settings.Entries[i].Local.String(); !named509(cert, local) {
+				missing = "the address " + local
+			}
 		}
 	}
 	if missing != "" {
@@ -198,21 +201,11 @@ func (k *checker) own509(t *Trustpoint, p *policy.Trustpoint, cert *x509.Certifi
 	}
 }
 
-// unnamedAddress is a local address of a tunnel that a certificate does not
-// hold, "" when it holds all of them.
-func (k *checker) unnamedAddress(cert *x509.Certificate) string {
-	for i := range k.settings.Entries {
-		local := k.settings.Entries[i].Local
-		held := false
-		for _, ip := range cert.IPAddresses {
-			a, ok := netip.AddrFromSlice(ip)
-			held = held || ok && a.Unmap() == local
-		}
-		if !held {
-			return "the address " + local.String()
-		}
-	}
-	return ""
+// named509 reports whether a certificate holds an alternative name: an address
+// or an FQDN.
+func named509(cert *x509.Certificate, name string) bool {
+	rule := policy.CertificateRule{Field: "alt-subject-name", Op: "eq", Value: name}
+	return pki.MapFits(&policy.CertificateMap{Entries: []policy.CertificateRules{{Rules: []policy.CertificateRule{rule}}}}, cert)
 }
 
 // dates looks at whether a certificate is valid now.

@@ -117,8 +117,12 @@ func (k *checker) peerKeys() {
 		}
 	})
 	if len(k.c.Keys) > 0 && !k.preShared() && len(k.c.ISAKMPPolicies) > 0 {
-		k.add(Error, k.c.Keys[0].Origin, "there is a key, but no ISAKMP policy with \"authentication pre-share\"",
-			"the key is never used: phase 1 fails", fmt.Sprintf("crypto isakmp policy %d\n authentication pre-share", k.c.ISAKMPPolicies[0].Priority))
+		severity, then := Error, "the key is never used: phase 1 fails"
+		if signs {
+			severity, then = Note, "the key is never used"
+		}
+		k.add(severity, k.c.Keys[0].Origin, "there is a key, but no ISAKMP policy with \"authentication pre-share\"",
+			then, fmt.Sprintf("crypto isakmp policy %d\n authentication pre-share", k.c.ISAKMPPolicies[0].Priority))
 	}
 }
 

@@ -22,7 +22,7 @@ func pkiModes() []ios.Mode {
 		}},
 		{Name: modeCertMap, Negatable: true, Commands: []ios.Command{
 			{Name: "rule", Syntax: "<field:subject-name|issuer-name|alt-subject-name|unstructured-subject-name|name|serial-number> <op:co|nc|eq|ne> <value:LINE>"},
-			{Name: "rule", Syntax: "<field:valid-start|expires-on> <op:lt|ge|eq|ne|co|nc> <value:LINE>"},
+			{Name: "time-rule", Syntax: "<field:valid-start|expires-on> <op:lt|ge|eq|ne> <value:LINE>"},
 		}},
 	}
 }

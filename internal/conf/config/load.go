@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"culvert/internal/core/crypt"
+	"culvert/internal/core/pki"
 )
 
 // File is what a file of a trustpoint holds.
@@ -40,13 +41,13 @@ type loader struct {
 func (l *loader) trustpoint(t *Trustpoint) {
 	t.loaded = material{}
 	for _, f := range t.CAFiles {
-		t.loaded.cas = append(t.loaded.cas, l.objects(f, certificates)...)
+		t.loaded.cas = append(t.loaded.cas, l.objects(f, pki.ParseCertificates)...)
 	}
 	for _, f := range t.CRLFiles {
-		t.loaded.crls = append(t.loaded.crls, l.objects(f, revocationLists)...)
+		t.loaded.crls = append(t.loaded.crls, l.objects(f, pki.ParseCRLs)...)
 	}
 	if t.CertificateFile.Name != "" {
-		t.loaded.chain = l.objects(t.CertificateFile, certificates)
+		t.loaded.chain = l.objects(t.CertificateFile, pki.ParseCertificates)
 	}
 	if t.KeyFile.Name != "" {
 		t.loaded.key = l.key(t.KeyFile)
@@ -60,7 +61,7 @@ func (l *loader) objects(f Named, parse func([]byte) ([][]byte, error)) [][]byte
 	}
 	out, err := parse(file.Text)
 	if err != nil {
-		l.report(Error, f, "file "+f.Name+" cannot be used: "+err.Error())
+		l.report(Error, f, "file "+f.Name+" cannot be used: "+plainX509(err))
 	}
 	return out
 }
@@ -70,10 +71,10 @@ func (l *loader) key(f Named) crypt.Signer {
 	if !ok {
 		return crypt.Signer{}
 	}
-	key, err := parseKey(file.Text)
+	key, err := pki.ParseKey(file.Text)
 	clear(file.Text)
 	if err != nil {
-		l.report(Error, f, "file "+f.Name+" cannot be used: "+err.Error())
+		l.report(Error, f, "file "+f.Name+" cannot be used: "+plainX509(err))
 	}
 	if file.Open {
 		l.report(Warning, f, "file "+f.Name+" holds a private key, and others than its owner may read it: chmod 600 "+f.Name)

@@ -122,7 +122,7 @@ func newReader(name string, tree *ios.Tree) *reader {
 			modeTransform: transformHandlers(), modeMap: mapHandlers(), modeExtended: listHandlers(), modeStandard: listHandlers(),
 			modeKeyring: keyringHandlers(), modeProfile: profileHandlers(), modePeer: peerHandlers(), modeIdentity: identityHandlers(),
 			modeTrustpoint: trustpointHandlers(),
-			modeChain:      {"certificate": (*reader).certificate}, modeCertMap: {"rule": (*reader).certificateRule},
+			modeChain:      {"certificate": (*reader).certificate}, modeCertMap: {"rule": (*reader).certificateRule, "time-rule": (*reader).certificateRule},
 		},
 	}
 }

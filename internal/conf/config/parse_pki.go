@@ -10,6 +10,7 @@ import (
 
 	"culvert/internal/conf/ios"
 	"culvert/internal/core/origin"
+	"culvert/internal/core/pki"
 	"culvert/internal/core/policy"
 )
 
@@ -227,7 +228,7 @@ func (r *reader) hexLine(to *bytes.Buffer, l ios.Line) {
 func isQuit(l ios.Line) bool { return strings.EqualFold(strings.TrimSpace(l.Raw), "quit") }
 
 // plainX509 is an error of package x509 without that package's name.
-func plainX509(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
+func plainX509(err error) string { return strings.ReplaceAll(err.Error(), "x509: ", "") }
 
 // keyImport reads a private key in PEM, up to the line "quit". Nothing of its
 // text gets into a problem or an origin.
@@ -248,7 +249,7 @@ func (r *reader) keyImport(m *ios.Match, l ios.Line) {
 			return
 		}
 		r.capture = nil
-		key, err := parseKey(text)
+		key, err := pki.ParseKey(text)
 		clear(text)
 		switch {
 		case err != nil:
@@ -283,6 +284,11 @@ func (r *reader) certMapLine(m *ios.Match, l ios.Line) {
 
 func (r *reader) certificateRule(m *ios.Match, l ios.Line) {
 	rule := policy.CertificateRule{Field: m.Value("field"), Op: m.Value("op"), Value: m.Value("value")}
+	if _, err := pki.ParseTime(rule.Value); err != nil && m.Command.Name == "time-rule" {
+		w, _ := m.Arg("value")
+		r.report(Error, l, l.Column+w.Column-1, w.Text, err.Error(), "")
+		return
+	}
 	i := slices.Index(r.rules.Rules, rule)
 	switch {
 	case undo(m) && i >= 0:

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"culvert/internal/core/crypt"
+	"culvert/internal/core/pki"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/suite"
 )
@@ -89,8 +89,7 @@ func (x *index) keyOf(t *Trustpoint) crypt.Signer {
 // belongs reports whether a private key is the one of a certificate.
 func belongs(key crypt.Signer, der []byte) bool {
 	cert, err := x509.ParseCertificate(der)
-	public, held := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	return err == nil && held && public.Equal(cert.PublicKey)
+	return err == nil && key.Matches(cert.PublicKey)
 }
 
 // certificateMap finds a certificate map by its name. One that is not defined
@@ -102,14 +101,14 @@ func (x *index) certificateMap(name string) *policy.CertificateMap {
 	return &policy.CertificateMap{Name: name}
 }
 
-// proofs lists the authentication methods that a trustpoint has both key and
-// certificate for, in the order of the trustpoints.
+// proofs lists the authentication methods that a trustpoint can prove us by, in
+// the order of the trustpoints.
 func (x *index) proofs() []suite.Auth {
 	var out []suite.Auth
 	seen := map[suite.Auth]bool{}
 	for i := range x.trustpoints {
 		t := &x.trustpoints[i]
-		if a := t.Key.Auth(); a != suite.NoAuth && len(t.Chain) > 0 && !seen[a] {
+		if a := t.Key.Auth(); a != suite.NoAuth && !seen[a] && pki.CheckOwn(t.Chain, t.Key, x.c.Legacy) == nil {
 			seen[a] = true
 			out = append(out, a)
 		}
