@@ -102,16 +102,15 @@ type layout struct {
 }
 
 // layoutOf is the layout of set, or an error for a set that cannot be carried.
+// Its AH is the caller's to do, around ESP.
 func layoutOf(set policy.TransformSet) (layout, error) {
 	c, h := set.Cipher.Row(), set.Integ.Row()
 	switch {
-	case set.AH != suite.NoHash:
-		return layout{}, fmt.Errorf("%s: AH is not ESP: %w", set.Words(), ErrUnsupported)
 	case c == suite.NoCipher.Row():
 		return layout{}, fmt.Errorf("%q names no ESP cipher: %w", set.Words(), ErrUnsupported)
 	case set.Cipher.Combined() && set.Integ != suite.NoHash:
 		return layout{}, fmt.Errorf("%s: a combined mode takes no separate integrity: %w", set.Words(), ErrUnsupported)
-	case !set.Cipher.Combined() && h.ICV == 0:
+	case !set.Cipher.Combined() && h.ICV == 0 && !around(set):
 		return layout{}, fmt.Errorf("%s: %w", set.Words(), ErrNoIntegrity)
 	}
 	// RFC 4303 section 2.4: the trailer ends on a 4-octet boundary, whatever
@@ -121,6 +120,13 @@ func layoutOf(set policy.TransformSet) (layout, error) {
 		l.icv = c.ICV
 	}
 	return l, nil
+}
+
+// around reports whether AH around ESP gives a set the integrity that ESP's own
+// part lacks (RFC 4303 section 1: integrity may be provided by a separate
+// service). It covers the ciphertext, and is checked before anything is decrypted.
+func around(set policy.TransformSet) bool {
+	return set.AH.Row().ICV > 0 && set.Integ == suite.NoHash && set.Cipher != suite.NullCipher
 }
 
 // header is the number of octets before the payload.

@@ -258,6 +258,8 @@ func TestSetsThatAreRefused(t *testing.T) {
 		{"AH", policy.TransformSet{AH: suite.SHA1}, 4096, 0, 20, ErrUnsupported},
 		{"AES without integrity", policy.TransformSet{Cipher: suite.AESCBC, KeyBits: 128}, 4096, 16, 0, ErrNoIntegrity},
 		{"NULL without integrity", policy.TransformSet{Cipher: suite.NullCipher}, 4096, 0, 0, ErrNoIntegrity},
+		{"NULL without integrity in AH", policy.TransformSet{AH: suite.SHA1, Cipher: suite.NullCipher}, 4096, 0, 0, ErrNoIntegrity},
+		{"AES without integrity in an unknown AH", policy.TransformSet{AH: 77, Cipher: suite.AESCBC, KeyBits: 128}, 4096, 16, 0, ErrNoIntegrity},
 		{"unknown hash", policy.TransformSet{Cipher: suite.AESCBC, KeyBits: 128, Integ: 77}, 4096, 16, 20, ErrNoIntegrity},
 		{"GCM with an HMAC", policy.TransformSet{Cipher: suite.AESGCM, KeyBits: 128, Integ: suite.SHA1}, 4096, 20, 20, ErrUnsupported},
 		{"GCM key without salt", gcm, 4096, 16, 0, ErrKeyLength},

@@ -64,7 +64,8 @@ func (o *Opener) Check(packet []byte) error {
 
 // Authenticate verifies the ICV, decrypts in place and returns payload, padding
 // and trailer, a part of packet. Nothing is decrypted before the ICV is known
-// to be right (for GCM both are one step). seq is the whole sequence number,
+// to be right (for GCM both are one step); without an ICV of its own the caller
+// has checked the one of AH. seq is the whole sequence number,
 // whose upper half an extended one does not carry. After nil the caller updates
 // its replay window and goes on with Trim. Errors: ErrShort, ErrLength, ErrICV;
 // packet's contents are then undefined.
@@ -81,7 +82,7 @@ func (o *Opener) Authenticate(packet []byte, seq uint64) ([]byte, error) {
 		}
 		return packet[h:end], nil
 	}
-	if subtle.ConstantTimeCompare(o.mac.Sum(packet[:end], upper(&o.high, seq, o.esn)), packet[end:]) != 1 {
+	if o.mac != nil && subtle.ConstantTimeCompare(o.mac.Sum(packet[:end], upper(&o.high, seq, o.esn)), packet[end:]) != 1 {
 		return nil, ErrICV
 	}
 	if o.cbc != nil {

@@ -157,7 +157,9 @@ func (s *Sealer) protect(packet []byte) {
 		s.cbc.SetIV(packet[HeaderLen:h])
 		s.cbc.CryptBlocks(packet[h:end], packet[h:end])
 	}
-	copy(packet[end:], s.mac.Sum(packet[:end], upper(&s.high, s.seq, s.esn)))
+	if s.mac != nil {
+		copy(packet[end:], s.mac.Sum(packet[:end], upper(&s.high, s.seq, s.esn)))
+	}
 }
 
 // upper is the half of an extended sequence number that is covered by the HMAC

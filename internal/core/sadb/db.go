@@ -216,10 +216,11 @@ func (d *DB) place(s *Snapshot, c *Child, in, out bool) (n int, have *child, err
 	return n, have, nil
 }
 
-// espSet is the ESP part of what was agreed.
+// espSet is what was agreed, for its ESP part: with AH around it ESP may do
+// without an ICV of its own.
 func espSet(c *Child) policy.TransformSet {
 	set := c.Set
-	set.AH, set.ESN = suite.NoHash, c.ESN
+	set.ESN = c.ESN
 	return set
 }
 

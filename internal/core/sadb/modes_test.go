@@ -147,6 +147,8 @@ func modeSets() []policy.TransformSet {
 			s.AH = suite.SHA384
 			out = append(out, s)
 		}
+		// Encryption alone, with the integrity of AH around it.
+		out = append(out, policy.TransformSet{AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 256, Mode: m})
 		for _, h := range suite.Hashes() {
 			out = append(out, policy.TransformSet{AH: h, Mode: m})
 		}
@@ -181,6 +183,35 @@ func TestEveryModeCarriesAPacket(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Threat: Paterson-Yau. ESP without an ICV of its own is decrypted only behind
+// an AH that is right: no altered octet gets to the cipher, and no ESP packet
+// without AH.
+func TestEncryptionAloneNeedsItsAH(t *testing.T) {
+	a, b, c := ends(t, policy.TransformSet{AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 128}, false, false)
+	out, in := outAndIn(t, a, b, c)
+	packet, at := wired(out, sealPacket(t, out, inner(c, 40, nil)))
+	for i := at; i < len(packet); i++ {
+		forged := bytes.Clone(packet)
+		forged[i] ^= 1
+		if _, err := in.Open(forged, at, 1); err == nil {
+			t.Fatalf("octet %d may be altered", i)
+		}
+	}
+	_, n, err := in.ah.Check(packet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := append(bytes.Clone(packet[:at]), packet[at+n:]...)
+	bare[9] = esp.Proto
+	binary.BigEndian.PutUint16(bare[2:], uint16(len(bare)))
+	if _, err := in.Open(bare, at, 1); err == nil {
+		t.Error("an ESP packet without its AH is opened")
+	}
+	if got := b.Stats().Flows[0].Counters; got.Decaps != 0 || got.Decrypt != 0 {
+		t.Errorf("counters: %+v", got)
 	}
 }
 
