@@ -73,9 +73,10 @@ func (g *Gateway) flow(now time.Time, f policy.Flow, x sadb.FlowStats) status.Fl
 			out.Peer = netip.AddrPortFrom(c.Child.Remote.Addr(), portIKE)
 		}
 		child := status.Child{
-			In: c.Child.In.SPI, Out: c.Child.Out.SPI, AHIn: c.Child.In.AHSPI, AHOut: c.Child.Out.AHSPI, ESN: c.Child.ESN, Selectors: c.Child.Selectors, Set: c.Child.Set, PFS: c.Child.PFS,
+			In: c.Child.In.SPI, Out: c.Child.Out.SPI, Selectors: c.Child.Selectors, Set: c.Child.Set, PFS: c.Child.PFS,
 			Encap: c.Child.Encap, Conn: int(c.Child.ID), Established: c.Child.Established, Lifetime: c.Child.Lifetime,
 			RemainingKilobytes: c.RemainingKilobytes, ReplayWindow: c.Child.ReplayWindow,
+			AHIn: c.Child.In.AHSPI, AHOut: c.Child.Out.AHSPI, ESN: c.Child.ESN,
 		}
 		if ends := g.engine.Ends(c.Child.ID); !ends.IsZero() {
 			child.Remaining = ends.Sub(now)

@@ -89,17 +89,22 @@ func TestLossMatrix(t *testing.T) {
 			for _, side := range []string{"R1", "R2"} {
 				t.Run(fmt.Sprintf("%s/%s/%s begins", w.name, group, side), func(t *testing.T) {
 					for seed := range uint64(8) {
-						runWeather(t, w, group, side, seed)
+						runWeather(t, w, side, seed, pfs(group))
 					}
 				})
 			}
 		}
+		t.Run(w.name+"/aggressive mode", func(t *testing.T) {
+			for seed := range uint64(16) {
+				runWeather(t, w, []string{"R1", "R2"}[seed%2], seed, aggressive)
+			}
+		})
 	}
 }
 
-func runWeather(t *testing.T, w weather, group suite.Group, side string, seed uint64) {
+func runWeather(t *testing.T, w weather, side string, seed uint64, options ...option) {
 	t.Helper()
-	a, b := sites(pfs(group))
+	a, b := sites(options...)
 	x, r1, r2 := world(t, seed, a, b)
 	x.Link = w.link(x.Rand())
 	initiator, responder := r1, r2

@@ -185,7 +185,7 @@ func model(c *Config) string {
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		if e.Dynamic {
-			p("  dynamic %s: %s %d (%d) on %s: %s, %v (%d)", e.DynamicMap, e.Map, e.Seq, e.Origin.Line, e.Interface, e.Local, e.Sets, e.SetOrigin.Line)
+			p("  dynamic %s %d: %s %d (%d) on %s: %s, %v (%d)", e.DynamicMap, e.DynamicSeq, e.Map, e.Seq, e.Origin.Line, e.Interface, e.Local, e.Sets, e.SetOrigin.Line)
 			b.WriteString(associations(e))
 			continue
 		}

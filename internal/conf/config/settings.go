@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -58,7 +57,8 @@ func (x *index) complete(m *CryptoMap, e *MapEntry, f *Interface, local netip.Ad
 	var all []policy.Entry
 	for i := range d.Entries {
 		out, _ := x.entry(m, &d.Entries[i], f, local)
-		out.Seq, out.Dynamic, out.DynamicMap = e.Seq+i<<16, true, fmt.Sprintf("%s %d", d.Name, d.Entries[i].Seq)
+		out.Seq, out.Dynamic = e.Seq+i<<16, true
+		out.DynamicMap, out.DynamicSeq = d.Name, d.Entries[i].Seq
 		if len(out.Sets) > 0 && x.bound(&d.Entries[i]) && (d.Entries[i].ACL == "" || out.ACL != nil) {
 			all = append(all, out)
 		}

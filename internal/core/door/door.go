@@ -50,6 +50,30 @@ type Clear struct {
 	IPsec, ISAKMP bool
 	Peer          netip.Addr // the zero Addr for every peer
 	Conn          int        // one ISAKMP SA; 0 for all
+	Map           string     // the IPsec SAs of one crypto map; "" for all
+	// Dest, AH and SPI name one SA: the address it ends at, its protocol and
+	// its SPI. Its pair is cleared. SPI 0 for all.
+	Dest netip.Addr
+	AH   bool
+	SPI  uint32
+}
+
+// Names reports whether the command is about that SA pair.
+func (c Clear) Names(k *sadb.Child) bool {
+	if c.Peer.IsValid() && k.Remote.Addr() != c.Peer || c.Map != "" && k.Flow.Map != c.Map {
+		return false
+	}
+	if c.SPI == 0 {
+		return true
+	}
+	one := func(end netip.Addr, keys sadb.Keys) bool {
+		spi := keys.SPI
+		if c.AH {
+			spi = keys.AHSPI
+		}
+		return c.Dest == end && c.SPI == spi
+	}
+	return one(k.Local.Addr(), k.In) || one(k.Remote.Addr(), k.Out)
 }
 
 // Configure replaces the settings. SAs whose settings are the same stay as they

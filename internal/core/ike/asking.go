@@ -202,6 +202,12 @@ func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
 	e.settle(sa)
 	e.watch(c, e.peerOf(sa))
 	p := pair{sa.Local.Addr(), sa.Remote.Addr()}
+	for _, o := range slices.Clone(e.sasAt(p)) {
+		if o != sa && partyOf(sa).identity == "" { // else it may be with a neighbour behind the same NAT
+			o.Spare(c)
+			e.after(c, o)
+		}
+	}
 	queue := e.waiting[p]
 	delete(e.waiting, p)
 	for _, r := range queue {

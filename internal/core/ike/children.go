@@ -209,7 +209,7 @@ func (e *Engine) clear(c *ikev1.Context, x door.Clear) {
 	hit := func(a netip.Addr) bool { return !x.Peer.IsValid() || a == x.Peer }
 	if x.IPsec {
 		for _, id := range e.sortedChildren() {
-			if k := e.children[id]; k != nil && hit(k.Remote.Addr()) {
+			if k := e.children[id]; k != nil && x.Names(k.Child) {
 				e.remove(c, k, "cleared by the operator", true)
 			}
 		}

@@ -163,7 +163,7 @@ func (e *Engine) datagram(c *ikev1.Context, d door.Datagram) {
 		e.after(c, sa)
 		return
 	}
-	if h.Exchange == isakmp.ExchangeMain && h.ResponderCookie.IsZero() {
+	if (h.Exchange == isakmp.ExchangeMain || h.Exchange == isakmp.ExchangeAggressive) && h.ResponderCookie.IsZero() {
 		e.respond(c, h, d)
 		return
 	}
@@ -183,7 +183,7 @@ func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
 	if sa := e.sas[cookies{h.InitiatorCookie, h.ResponderCookie}]; sa != nil {
 		return sa
 	}
-	if sa := e.initiating[h.InitiatorCookie]; sa != nil && sa.Responder.IsZero() && sa.Remote.Addr() == d.Remote.Addr() {
+	if sa := e.initiating[h.InitiatorCookie]; sa != nil && !sa.Paired() && sa.Remote.Addr() == d.Remote.Addr() {
 		// The answer to MM1, or a notification that refuses it. Our own MM1
 		// reflected to us has no responder cookie.
 		if h.Exchange == isakmp.ExchangeInformational || !h.ResponderCookie.IsZero() {
@@ -197,14 +197,14 @@ func (e *Engine) find(h isakmp.Header, d door.Datagram) *ikev1.SA {
 	return nil
 }
 
-// respond takes MM1 of a new negotiation.
+// respond takes MM1 or AM1 of a new negotiation.
 func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
 	if e.initiating[h.InitiatorCookie] != nil {
 		drop(c, d, "an offer with our own cookie", "")
 		return
 	}
-	if !e.settings.HasPeer(d.Local.Addr(), d.Remote.Addr()) {
-		refused(c, d, event.Failed{Phase: 1, Code: event.NoEntry, Reason: "no crypto map entry names the peer " + d.Remote.Addr().String(), LastReceived: "MM1"})
+	if !e.settings.Expects(d.Local.Addr(), d.Remote.Addr()) {
+		refused(c, d, event.Failed{Phase: 1, Code: event.NoEntry, Reason: "no crypto map entry names the peer " + d.Remote.Addr().String(), LastReceived: ikev1.Opening(h.Exchange)})
 		c.Out = append(c.Out, ikev1.Refuse(c, h, d, isakmp.NotifyNoProposalChosen))
 		return
 	}
@@ -229,8 +229,8 @@ func (e *Engine) refuse(c *ikev1.Context, h isakmp.Header, d door.Datagram, err 
 	var wire *isakmp.Error
 	switch {
 	case errors.As(err, &r):
-		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastReceived: "MM1"}
-		f.PolicyOffers = r.Offers
+		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastReceived: ikev1.Opening(h.Exchange)}
+		f.PolicyOffers, f.Identity, f.Kind, f.Profile = r.Offers, r.Identity, r.Kind, r.Profile
 		refused(c, d, f)
 		if r.Notify != 0 {
 			c.Out = append(c.Out, ikev1.Refuse(c, h, d, r.Notify))
@@ -280,7 +280,7 @@ func (e *Engine) after(c *ikev1.Context, sa *ikev1.SA) {
 		e.forget(c, sa)
 		return
 	}
-	if !sa.Responder.IsZero() {
+	if sa.Paired() {
 		e.sas[cookies{sa.Initiator, sa.Responder}] = sa
 	}
 	switch {

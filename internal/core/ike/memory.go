@@ -163,6 +163,7 @@ func statusOf(now time.Time, sa *ikev1.SA) status.ISAKMP {
 	s := status.ISAKMP{
 		Conn: sa.Conn, Local: sa.Local, Remote: sa.Remote, Role: sa.Role, State: sa.State(), Policy: sa.Policy,
 		Established: sa.Established, NAT: sa.NAT, DPD: sa.PeerDPD, Identity: sa.Identity,
+		Profile: sa.ProfileName(), Aggressive: sa.Aggressive(),
 	}
 	if !sa.Expires.IsZero() {
 		s.Remaining = sa.Expires.Sub(now)

@@ -2,7 +2,6 @@ package ikev1
 
 import (
 	"crypto/subtle"
-	"fmt"
 
 	"culvert/internal/core/event"
 	"culvert/internal/core/isakmp"
@@ -46,50 +45,59 @@ func (s *SA) prove(c *Context, then func(*Context, []isakmp.Payload)) {
 }
 
 // checkProof verifies that the peer is who the ID payload with that body says,
-// by the HASH or SIG payload of m; then is called when it is. It returns what is
-// wrong with m when that is known at once; what is found out later is dealt with
-// the same way. Nothing of the SA has changed before then is called.
-func (s *SA) checkProof(c *Context, m *message, idBody []byte, then func(*Context)) error {
+// by the HASH or SIG payload of m; then is called with nil when it is, else with
+// what is wrong. Nothing of the SA has changed before that.
+func (s *SA) checkProof(c *Context, m *message, idBody []byte, then func(*Context, error)) {
 	x := s.phase1
-	id, err := isakmp.ParseID(idBody)
+	id, err := readID(idBody)
 	if err != nil {
-		return err
-	}
-	if err := id.CheckPhase1(); err != nil {
-		return err
+		then(c, err)
+		return
 	}
 	hash := s.peerHash(idBody)
 	if !s.Policy.Auth.Signature() {
-		got, err := m.one(isakmp.PayloadHash)
-		if err != nil {
-			return err
+		if err = s.checkHash(m, hash); err == nil {
+			err = s.identify(c, m, id)
 		}
-		if subtle.ConstantTimeCompare(got, hash) != 1 {
-			return &Refusal{Code: event.WrongKey, Reason: m.name + ": the hash does not prove the pre-shared key"}
-		}
-		if r := s.identify(c, m, id); r != nil {
-			return r
-		}
-		then(c)
-		return nil
+		then(c, err)
+		return
 	}
 	if _, err := m.one(isakmp.PayloadSig); err != nil {
-		return err
+		then(c, err)
+		return
 	}
 	x.busy = true
 	s.checkSignature(c, m, id, hash, func(c *Context, r *Refusal) {
 		x.busy = false
-		if r == nil {
-			r = s.identify(c, m, id)
-		}
+		var err error
 		if r != nil {
-			s.refuseMessage(c, m, r)
-			s.emit(c, event.Dropped{Reason: r.Error(), Cause: causeOf(r)})
+			err = r
 		} else {
-			then(c)
+			err = s.identify(c, m, id)
 		}
+		then(c, err)
 		s.replay(c)
 	})
+}
+
+// readID reads an identity of phase 1.
+func readID(body []byte) (isakmp.Identification, error) {
+	id, err := isakmp.ParseID(body)
+	if err != nil {
+		return id, err
+	}
+	return id, id.CheckPhase1()
+}
+
+// checkHash compares the HASH payload in constant time.
+func (s *SA) checkHash(m *message, want []byte) error {
+	got, err := m.one(isakmp.PayloadHash)
+	if err != nil {
+		return err
+	}
+	if subtle.ConstantTimeCompare(got, want) != 1 {
+		return &Refusal{Code: event.WrongKey, Reason: m.name + ": the hash does not prove the pre-shared key"}
+	}
 	return nil
 }
 
@@ -110,17 +118,4 @@ func (s *SA) hashOf(r event.Role, id []byte) []byte {
 		return authHash(s.Policy, s.keys.skeyid, x.gxi, x.gxr, s.Initiator, s.Responder, x.saBody, id)
 	}
 	return authHash(s.Policy, s.keys.skeyid, x.gxr, x.gxi, s.Responder, s.Initiator, x.saBody, id)
-}
-
-// ownID is who we say we are.
-func (s *SA) ownID(c *Context) isakmp.Identification { return isakmp.IDAddress(s.Local.Addr()) }
-
-// identify decides whether a peer that has proved an identity is one we expect.
-func (s *SA) identify(c *Context, m *message, id isakmp.Identification) *Refusal {
-	if a, ok := id.Address(); ok && a != s.Remote.Addr() && !s.NAT.PeerBehind {
-		return &Refusal{Code: event.BadIdentity, Notify: isakmp.NotifyInvalidIDInformation, Authentic: true,
-			Reason: fmt.Sprintf("%s: the peer %s calls itself %s", m.name, s.Remote.Addr(), a)}
-	}
-	s.Identity = id.String()
-	return nil
 }

@@ -184,6 +184,9 @@ type Refusal struct {
 	Authentic bool
 	Reason    string
 	Offers    []policy.ISAKMP // of the peer, when none of them was taken
+	// Who the peer says it is, the RFC word for that sort of name, and the isakmp
+	// profile that recognises it; empty when that is not the matter.
+	Identity, Kind, Profile string
 }
 
 func (r *Refusal) Error() string { return r.Reason }

@@ -85,8 +85,8 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 		err = s.verifyHash(m, be32(m.header.MessageID), m.signed)
 	}
 	if err != nil {
-		if s.Established.IsZero() && s.phase1.awaits == "MM6" {
-			// Something came back for MM5 that our keys do not open.
+		if s.Established.IsZero() && s.awaitsProof() {
+			// Something came back for MM5 or AM2 that our keys do not open.
 			s.refuseMessage(c, m, err)
 		}
 		return err
@@ -114,10 +114,13 @@ func (s *SA) handleInformational(c *Context, m *message) error {
 	return nil
 }
 
-// refusedByPeer takes an authentic informational in the place of MM6: the peer
-// has the key, and did not like what it read in MM5.
+// awaitsProof reports whether there are keys and the peer's proof is what comes next.
+func (s *SA) awaitsProof() bool { return s.phase1.awaits == "MM6" || s.phase1.awaits == "AM3" }
+
+// refusedByPeer takes an authentic informational in the place of MM6 or AM3: the
+// peer has the key, and did not like what it read in MM5 or AM2.
 func (s *SA) refusedByPeer(c *Context, m *message) error {
-	if s.phase1.awaits != "MM6" {
+	if !s.awaitsProof() {
 		return malformed("an informational before phase 1 is complete")
 	}
 	for _, body := range m.all(isakmp.PayloadNotify) {
@@ -128,7 +131,7 @@ func (s *SA) refusedByPeer(c *Context, m *message) error {
 		s.received(c, m)
 		s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
 		s.end(c, &event.Failed{Phase: 1, Code: event.PeerRefused, Reason: "the peer answered " + n.Type.String(),
-			LastSent: "MM5", LastReceived: s.phase1.took, Notified: n.Type.String()})
+			LastSent: s.phase1.flight.sent.Name, LastReceived: s.phase1.took, Notified: n.Type.String()})
 		return nil
 	}
 	return malformed("an informational before phase 1 is complete")

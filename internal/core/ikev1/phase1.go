@@ -10,6 +10,7 @@ import (
 	"culvert/internal/core/event"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
+	"culvert/internal/core/suite"
 )
 
 // phase1State is the state of the exchange that makes the ISAKMP SA, be it main or
@@ -20,15 +21,19 @@ type phase1State struct {
 	awaits   string // the message that comes next; "" when complete
 	busy     bool   // arithmetic, a signature or a check is under way; nothing is taken
 	early    *message
-	entry    *policy.Entry // on whose behalf we begin; nil when the peer began
-	key      policy.Key    // the zero Key when none serves
-	keyring  string        // where it stands
+	entry    *policy.Entry          // on whose behalf we begin; nil when the peer began
+	entries  []*policy.Entry        // the ones it may be for; of the initiator that one
+	with     *policy.AggressivePeer // how aggressive mode with the peer is configured; nil without
+	decoy    bool                   // a name nobody knows began in aggressive mode: it must not learn that
+	name     policy.Identity        // by which the peer has named itself in AM1
+	key      policy.FoundKey        // the zero FoundKey when none serves
 	offers   []policy.ISAKMP
 	answer   isakmp.SA // of the responder: the transform it chose
 	saBody   []byte    // SAi_b: the body of the initiator's SA payload, as it was on the wire
 	ni, nr   []byte
 	gxi, gxr []byte
 	own      []byte // body of our ID payload
+	peer     []byte // body of the peer's, as it was in AM1
 	private  crypt.Private
 	natt     bool // the peer speaks RFC 3947
 	// trying: Responder and the keys are those of an AM2 whose proof is being
@@ -36,9 +41,11 @@ type phase1State struct {
 	trying bool
 	// proved: our proof has left, so the peer may hold a complete SA.
 	proved bool
+	spare  bool // another SA with the peer has come up
 	// garbled counts messages that did not decrypt or whose hash was wrong:
 	// evidence for a wrong pre-shared key.
 	garbled  int
+	refused  *Refusal          // the first of them that says more than that
 	notified isakmp.NotifyType // an unauthenticated notification: a hint, no more
 	took     string            // last message taken
 }
@@ -69,7 +76,7 @@ func (r step) allows(encrypted bool) bool {
 // steps is the table of the exchange under way.
 func (x *phase1State) steps() []step {
 	if x.mode == isakmp.ExchangeAggressive {
-		return nil
+		return aggressiveSteps()
 	}
 	return mainSteps()
 }
@@ -78,20 +85,27 @@ func (x *phase1State) steps() []step {
 // there is nothing to offer or no key, the SA is dead and why is in its Dead outcome.
 func Initiate(c *Context, conn int, local, remote netip.AddrPort, e *policy.Entry) *SA {
 	s := newSA(c, conn, event.Initiator, local, remote)
-	s.Initiator = c.Cookie()
-	s.phase1 = &phase1State{mode: isakmp.ExchangeMain, entry: e}
+	s.Initiator, s.Profile = c.Cookie(), e.Profile
+	s.phase1 = &phase1State{mode: isakmp.ExchangeMain, entry: e, entries: []*policy.Entry{e}}
+	if s.beginsAggressive(c) {
+		s.phase1.mode, s.state = isakmp.ExchangeAggressive, "AG_NO_STATE"
+	}
 	if r := s.prepareOffers(c); r != nil {
 		s.end(c, &event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason})
 		return s
 	}
-	s.beginMain(c)
+	if s.Aggressive() {
+		s.beginAggressive(c)
+	} else {
+		s.beginMain(c)
+	}
 	return s
 }
 
 // Respond takes the first message of a peer and makes the SA; nil when it is
 // refused, with the notification to answer with.
 func Respond(c *Context, conn int, h isakmp.Header, d door.Datagram) (*SA, error) {
-	m := &message{name: firstMessage(h.Exchange), raw: append([]byte(nil), d.Payload...), header: h, local: d.Local, remote: d.Remote}
+	m := &message{name: Opening(h.Exchange), raw: append([]byte(nil), d.Payload...), header: h, local: d.Local, remote: d.Remote}
 	var err error
 	if h.MessageID != 0 || h.Encrypted() {
 		return nil, malformed("%s with message ID %08x, flags %s, expected 0 and none", m.name, h.MessageID, h.Flags)
@@ -105,26 +119,50 @@ func Respond(c *Context, conn int, h isakmp.Header, d door.Datagram) (*SA, error
 	}
 	s := newSA(c, conn, event.Responder, d.Local, d.Remote)
 	s.Initiator = h.InitiatorCookie
-	s.phase1 = &phase1State{mode: h.Exchange, saBody: body, awaits: "MM3"}
+	s.phase1 = &phase1State{mode: h.Exchange, saBody: body, awaits: "MM3", entries: c.Settings.EntriesFor(d.Local.Addr(), d.Remote.Addr())}
+	if s.Aggressive() {
+		s.state, s.phase1.awaits = "AG_NO_STATE", "AM3"
+		if err := s.admit(c, m); err != nil {
+			return nil, err
+		}
+	}
 	s.take(c, m)
 	if err := s.respChoose(c, body); err != nil {
-		return s, err
+		return nil, err
+	}
+	if s.Aggressive() {
+		if err := s.readAM1(m); err != nil {
+			return nil, err
+		}
 	}
 	s.Responder = c.Cookie()
 	s.learnVendors(m)
 	return s, nil
 }
 
-// firstMessage names the message that begins an exchange of phase 1.
-func firstMessage(e isakmp.Exchange) string {
+// Opening names the message that begins an exchange of phase 1.
+func Opening(e isakmp.Exchange) string {
 	if e == isakmp.ExchangeAggressive {
 		return "AM1"
 	}
 	return "MM1"
 }
 
+// Aggressive reports whether phase 1 is aggressive mode.
+func (s *SA) Aggressive() bool { return s.phase1.mode == isakmp.ExchangeAggressive }
+
+// Paired reports whether the SA has both its cookies for good. While the proof
+// in an AM2 is being checked the responder's is only a claim.
+func (s *SA) Paired() bool { return !s.Responder.IsZero() && !s.phase1.trying }
+
 // Accept answers on an SA that Respond made and the engine has room for.
-func (s *SA) Accept(c *Context) { s.acceptMain(c) }
+func (s *SA) Accept(c *Context) {
+	if s.Aggressive() {
+		s.acceptAggressive(c)
+	} else {
+		s.acceptMain(c)
+	}
+}
 
 // sendPhase1 sends a message of phase 1.
 func (s *SA) sendPhase1(c *Context, name string, payloads []isakmp.Payload, iv []byte) (last []byte) {
@@ -146,6 +184,9 @@ func (s *SA) handlePhase1(c *Context, m *message) error {
 	}
 	if s.duplicate(c, &x.flight, m, x.took) {
 		return nil
+	}
+	if s.Paired() && m.header.ResponderCookie != s.Responder {
+		return malformed("%s with responder cookie %s, expected %s", x.mode, m.header.ResponderCookie, s.Responder)
 	}
 	if x.awaits == "" {
 		return malformed("%s is complete", x.mode)
@@ -183,9 +224,15 @@ func (s *SA) runStep(c *Context, m *message, row step) error {
 		err = row.run(s, c, m)
 	}
 	if err != nil {
-		s.refuseMessage(c, m, err)
+		s.turnDown(c, m, err)
 	}
-	return err
+	return nil
+}
+
+// turnDown drops a message of phase 1 and keeps what it tells.
+func (s *SA) turnDown(c *Context, m *message, err error) {
+	s.refuseMessage(c, m, err)
+	s.emit(c, event.Dropped{Reason: err.Error(), Cause: causeOf(err)})
 }
 
 // readPhase1 splits a message into payloads, decrypting it first if it must be.
@@ -203,7 +250,8 @@ func (s *SA) refuseMessage(c *Context, m *message, err error) {
 	r := refusal(err)
 	if r.Authentic {
 		// The peer has the key: it can read why, and its word ends the negotiation.
-		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastSent: s.phase1.flight.sent.Name, LastReceived: m.name}
+		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastSent: s.phase1.flight.sent.Name, LastReceived: m.name,
+			Identity: r.Identity, Kind: r.Kind, Profile: r.Profile}
 		if m.sealed {
 			s.keys.iv = m.nextIV
 		}
@@ -214,17 +262,35 @@ func (s *SA) refuseMessage(c *Context, m *message, err error) {
 		s.end(c, &f)
 		return
 	}
-	if !m.sealed && r.Code != event.WrongKey {
+	if !m.sealed && r.Code == event.Malformed {
 		return
 	}
 	s.phase1.garbled++
 	if s.phase1.garbled > 1 {
 		return
 	}
+	if r.Code != event.Malformed {
+		s.phase1.refused = r
+	}
 	s.emit(c, s.phase1Failure(true))
-	if s.Role == event.Responder {
-		// As other implementations do: the initiator cannot read it, but sees that something came back.
-		s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, Type: isakmp.NotifyPayloadMalformed})
+	s.tellRefusal(c, m, r)
+}
+
+// tellRefusal lets the peer see that something came back, as other
+// implementations do. With another key it cannot read what; what refuses AM2
+// leaves in the clear.
+func (s *SA) tellRefusal(c *Context, m *message, r *Refusal) {
+	n := isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, Type: isakmp.NotifyPayloadMalformed}
+	if r.Notify != 0 {
+		n.Type = r.Notify
+	}
+	switch {
+	case s.Role == event.Responder:
+		s.Inform(c, n)
+	case s.Aggressive():
+		n.Type = isakmp.NotifyInvalidHashInformation
+		s.emit(c, event.Notify{Dir: event.Sent, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol})
+		c.Out = append(c.Out, Refuse(c, m.header, door.Datagram{Local: m.local, Remote: m.remote}, n.Type))
 	}
 }
 
@@ -248,9 +314,9 @@ func (s *SA) untake(c *Context, m *message, before phase1State, r crypt.Result) 
 }
 
 // makeKeys draws a private value and computes the public one.
-func (s *SA) makeKeys(c *Context, then func(*Context, []byte)) {
+func (s *SA) makeKeys(c *Context, g suite.Group, then func(*Context, []byte)) {
 	x := s.phase1
-	private, err := newPrivate(c, s.Policy.Group)
+	private, err := newPrivate(c, g)
 	if err != nil {
 		s.end(c, &event.Failed{Phase: 1, Code: event.Malformed, Reason: err.Error()})
 		return
@@ -315,25 +381,55 @@ func (s *SA) establish(c *Context) {
 		s.keepalive = c.Now.Add(c.keepalive())
 	}
 	s.move(c, "IKE_P1_COMPLETE", "QM_IDLE")
-	s.emit(c, event.Phase1Up{Policy: s.Policy, Identity: s.Identity, NAT: s.NAT})
+	s.emit(c, event.Phase1Up{Policy: s.Policy, Identity: s.Identity, Profile: s.ProfileName(), NAT: s.NAT, Aggressive: s.Aggressive()})
 	c.done(Established{SA: s})
 }
 
 // tickPhase1 retransmits, or gives the exchange up.
 func (s *SA) tickPhase1(c *Context) {
 	x := s.phase1
-	if x.flight.due(c.Now) && !x.flight.again(c, s) {
-		f := s.phase1Failure(false)
-		s.end(c, &f)
+	if !s.Established.IsZero() {
+		s.tickAM3(c)
 		return
 	}
-	if s.Established.IsZero() && x.flight.attempt == 2 && !x.flight.next.IsZero() && x.garbled == 0 {
+	if x.flight.due(c.Now) && !x.flight.again(c, s) || !c.Now.Before(s.started.Add(negotiationTime)) {
+		s.giveUp(c)
+		return
+	}
+	if x.flight.attempt == 2 && !x.flight.next.IsZero() && x.garbled == 0 {
 		s.emit(c, s.phase1Failure(true))
 	}
-	if s.Established.IsZero() && !c.Now.Before(s.started.Add(negotiationTime)) {
-		f := s.phase1Failure(false)
-		s.end(c, &f)
+}
+
+// giveUp ends phase 1 for want of an answer. Where another SA with the peer has
+// come up meanwhile nothing has failed.
+func (s *SA) giveUp(c *Context) {
+	if s.phase1.spare {
+		s.yield(c)
+		return
 	}
+	f := s.phase1Failure(false)
+	s.end(c, &f)
+}
+
+// Spare tells the SA that another one with the peer has come up. A negotiation
+// that we began ends, unless our proof has left: from then on the peer may hold
+// a complete SA, and two ends must not each keep another one. What goes on may
+// fail without a word.
+func (s *SA) Spare(c *Context) {
+	if s.dead || s.Up() {
+		return
+	}
+	s.phase1.spare = true
+	if s.Role == event.Initiator && !s.phase1.proved {
+		s.yield(c)
+	}
+}
+
+// yield ends a negotiation that is not needed any more.
+func (s *SA) yield(c *Context) {
+	s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: "another negotiation with the peer has come up"})
+	s.end(c, nil)
 }
 
 // phase1Failure tells from the evidence why phase 1 does not go on.
@@ -343,17 +439,28 @@ func (s *SA) phase1Failure(pending bool) event.Failed {
 	if x.notified != 0 {
 		f.Notified = x.notified.String()
 	}
+	unproved := x.awaits == "MM6" || x.awaits == "AM3"
 	switch {
+	case x.decoy:
+		f.Code, f.Reason = event.NoKey, "no pre-shared key for a peer that calls itself "+x.name.Value
+	case x.refused != nil && x.refused.Code != event.WrongKey:
+		f.Code, f.Reason = x.refused.Code, x.refused.Reason
+		f.Identity, f.Kind, f.Profile = x.refused.Identity, x.refused.Kind, x.refused.Profile
 	case x.garbled > 0:
 		f.Code, f.Reason = event.WrongKey, "the peer's message after the key exchange does not decrypt or its hash is wrong"
 	case x.notified == isakmp.NotifyNoProposalChosen && (x.awaits == "MM2" || x.awaits == "AM2"):
 		f.Code, f.Reason = event.NoPolicy, "the peer refused all ISAKMP policies"
+	case unproved && !s.Policy.Auth.Signature() && (x.notified == isakmp.NotifyInvalidHashInformation || x.notified == isakmp.NotifyAuthenticationFailed):
+		f.Code, f.Reason = event.WrongKey, "the peer answered "+x.notified.String()+": the pre-shared keys differ"
 	case x.notified != 0:
 		f.Code, f.Reason = event.PeerRefused, "the peer answered "+x.notified.String()
-	case x.awaits == "MM6" && s.Remote.Port() != portNATT:
+	case x.awaits == "MM6" && s.Remote.Port() != portNATT && !s.Policy.Auth.Signature():
 		f.Code, f.Reason = event.WrongKey, "the peer answered the key exchange but not the authentication"
 	default:
 		f.Code, f.Reason = event.NoAnswer, "no "+x.awaits+" from the peer"
+	}
+	if x.peer != nil {
+		f.Identity, f.Kind = said(x.peer)
 	}
 	return f
 }

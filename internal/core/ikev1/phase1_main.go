@@ -29,13 +29,13 @@ func (s *SA) beginMain(c *Context) {
 	x.saBody = sa.Append(nil)
 	s.move(c, "IKE_I_MM1", "MM_NO_STATE")
 	x.flight.arm(c.Now)
-	s.sendPhase1(c, "MM1", append([]isakmp.Payload{{Type: isakmp.PayloadSA, Body: x.saBody}}, vendorIDs()...), nil)
+	s.sendPhase1(c, "MM1", append([]isakmp.Payload{{Type: isakmp.PayloadSA, Body: x.saBody}}, s.vendorIDs(c)...), nil)
 }
 
 // acceptMain sends MM2.
 func (s *SA) acceptMain(c *Context) {
 	s.move(c, "IKE_R_MM1", "MM_SA_SETUP")
-	s.sendPhase1(c, "MM2", append([]isakmp.Payload{{Type: isakmp.PayloadSA, Body: s.phase1.answer.Append(nil)}}, vendorIDs()...), nil)
+	s.sendPhase1(c, "MM2", append([]isakmp.Payload{{Type: isakmp.PayloadSA, Body: s.phase1.answer.Append(nil)}}, s.vendorIDs(c)...), nil)
 	s.move(c, "IKE_R_MM2", "MM_SA_SETUP")
 }
 
@@ -56,7 +56,7 @@ func (s *SA) initPolicyAgreed(c *Context, m *message) error {
 	s.emit(c, event.PolicyCheck{Transform: 1, Offer: chosen, Against: chosen})
 	s.move(c, "IKE_I_MM2", "MM_SA_SETUP")
 	s.phase1.ni = c.octets(nonceOctets)
-	s.makeKeys(c, func(c *Context, public []byte) {
+	s.makeKeys(c, s.Policy.Group, func(c *Context, public []byte) {
 		s.phase1.gxi = public
 		s.move(c, "IKE_I_MM3", "MM_SA_SETUP")
 		s.phase1.awaits = "MM4"
@@ -143,7 +143,11 @@ func (s *SA) initialContact(c *Context) []isakmp.Payload {
 // initAuthenticate takes MM6: the peer has proved itself too. Phase 1 is complete.
 func (s *SA) initAuthenticate(c *Context, m *message) error {
 	id, _ := m.first(isakmp.PayloadID)
-	return s.checkProof(c, m, id, func(c *Context) {
+	s.checkProof(c, m, id, func(c *Context, err error) {
+		if err != nil {
+			s.turnDown(c, m, err)
+			return
+		}
 		s.keys.iv = m.nextIV
 		s.moveTo(m)
 		s.take(c, m)
@@ -151,6 +155,7 @@ func (s *SA) initAuthenticate(c *Context, m *message) error {
 		s.establish(c)
 		s.notices(c, m)
 	})
+	return nil
 }
 
 // respKeyExchange takes MM3; MM4 leaves when the shared secret is there, so that
@@ -169,7 +174,7 @@ func (s *SA) respKeyExchange(c *Context, m *message) error {
 	s.take(c, m)
 	s.emitNAT(c)
 	s.move(c, "IKE_R_MM3", "MM_SA_SETUP")
-	s.makeKeys(c, func(c *Context, public []byte) {
+	s.makeKeys(c, s.Policy.Group, func(c *Context, public []byte) {
 		x.gxr = public
 		s.share(c, m, before, ke, func(c *Context) {
 			x.awaits = "MM5"
@@ -183,7 +188,11 @@ func (s *SA) respKeyExchange(c *Context, m *message) error {
 // respAuthenticate takes MM5: the initiator has proved itself. MM6 proves us.
 func (s *SA) respAuthenticate(c *Context, m *message) error {
 	id, _ := m.first(isakmp.PayloadID)
-	return s.checkProof(c, m, id, func(c *Context) {
+	s.checkProof(c, m, id, func(c *Context, err error) {
+		if err != nil {
+			s.turnDown(c, m, err)
+			return
+		}
 		s.keys.iv = m.nextIV
 		s.moveTo(m)
 		s.take(c, m)
@@ -201,4 +210,5 @@ func (s *SA) respAuthenticate(c *Context, m *message) error {
 			s.tellLifetime(c)
 		})
 	})
+	return nil
 }

@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"culvert/internal/core/crypt"
@@ -145,12 +146,55 @@ func (s *SA) provable(c *Context) []policy.ISAKMP {
 	return out
 }
 
-// findKey looks the peer's pre-shared key up.
+// findKey looks the peer's pre-shared key up: by its name in aggressive mode,
+// else by its address, the closest match first.
 func (s *SA) findKey(c *Context) bool {
-	key, found := c.Settings.KeyFor(s.Remote.Addr())
+	x := s.phase1
+	key, found := s.lookUpKey(c)
 	s.emit(c, event.KeyLookup{Found: found, Origin: key.Origin})
-	s.phase1.key = key
+	if x.decoy && !found {
+		// The answer must look as if there were one.
+		key, found = policy.FoundKey{Key: policy.Key{Secret: crypt.NewSecret(c.octets(nonceOctets))}}, true
+	}
+	x.key = key
 	return found
+}
+
+func (s *SA) lookUpKey(c *Context) (best policy.FoundKey, found bool) {
+	x, local := s.phase1, s.Local.Addr()
+	if x.with != nil && x.with.Secret.Len() > 0 {
+		return policy.FoundKey{Key: policy.Key{Host: x.with.Host, Secret: x.with.Secret, Origin: x.with.Origin}}, true
+	}
+	for _, p := range s.keyProfiles() {
+		if x.name.Value != "" {
+			if k, ok := c.Settings.KeyNamed(p, local, x.name.Value); ok {
+				return k, true
+			}
+		}
+		if k, ok := c.Settings.KeyAt(p, local, s.Remote.Addr()); ok && (!found || k.Peers.Bits() > best.Peers.Bits()) {
+			best, found = k, true
+		}
+	}
+	return best, found && !x.decoy
+}
+
+// keyProfiles are the profiles whose keyrings apply: the one that is known, else
+// those of the entries that name the peer; nil stands for all keyrings.
+func (s *SA) keyProfiles() []*policy.Profile {
+	if s.Profile != nil {
+		return []*policy.Profile{s.Profile}
+	}
+	var out []*policy.Profile
+	for _, e := range s.phase1.entries {
+		if e.Profile == nil {
+			return []*policy.Profile{nil}
+		}
+		out = append(out, e.Profile)
+	}
+	if len(out) == 0 {
+		return []*policy.Profile{nil}
+	}
+	return out
 }
 
 // nothingProvable tells why no policy is left.
@@ -170,7 +214,12 @@ func (s *SA) cannotProve(a suite.Auth) *Refusal {
 	if a.Signature() {
 		return &Refusal{Code: event.NoCertificate, Notify: isakmp.NotifyNoProposalChosen, Reason: "no certificate and key for " + a.String()}
 	}
-	return &Refusal{Code: event.NoKey, Notify: isakmp.NotifyNoProposalChosen, Reason: "no pre-shared key for " + s.Remote.Addr().String()}
+	r := &Refusal{Code: event.NoKey, Notify: isakmp.NotifyNoProposalChosen, Reason: "no pre-shared key for " + s.Remote.Addr().String()}
+	if s.phase1.peer != nil {
+		r.Identity, r.Kind = said(s.phase1.peer)
+		r.Reason += ", which calls itself " + r.Identity
+	}
+	return r
 }
 
 // respChoose takes the offers of the first message and chooses.
@@ -182,10 +231,10 @@ func (s *SA) respChoose(c *Context, body []byte) error {
 	proposals, transforms, offers := readOffers(sa)
 	own := s.provable(c)
 	x := s.phase1
-	x.offers = offers
-	if len(own) == 0 && len(c.Settings.Usable()) > 0 {
-		return s.nothingProvable(c)
+	if s.Aggressive() {
+		oneGroup(offers)
 	}
+	x.offers = offers
 	i, j, ok := policy.ChooseISAKMP(offers, own, func(i, j int, mismatch string) {
 		s.emit(c, event.PolicyCheck{Transform: i + 1, Offer: offers[i], Against: own[j], Mismatch: mismatch})
 	})
@@ -202,17 +251,63 @@ func (s *SA) respChoose(c *Context, body []byte) error {
 }
 
 // noneChosen tells why no offer was taken: what stands between may be a key, a
-// certificate or the compliance shield.
+// certificate, the compliance shield, or a method that site-to-site has no use for.
 func (s *SA) noneChosen(c *Context, offers []policy.ISAKMP) *Refusal {
 	r := &Refusal{Code: event.NoPolicy, Notify: isakmp.NotifyNoProposalChosen, Reason: "no ISAKMP policy in common", Offers: offers}
-	silent := func(int, int, string) {}
-	if _, j, ok := policy.ChooseISAKMP(offers, c.Settings.Usable(), silent); ok {
-		lacks := s.cannotProve(c.Settings.Usable()[j].Auth)
-		r.Code, r.Reason = lacks.Code, lacks.Reason
-	} else if _, _, ok := policy.ChooseISAKMP(offers, c.Settings.Policies, silent); ok {
+	common := func(offers, own []policy.ISAKMP) (int, bool) {
+		_, j, ok := policy.ChooseISAKMP(offers, own, func(int, int, string) {})
+		return j, ok
+	}
+	usable := c.Settings.Usable()
+	plain, xauth := withoutXAUTH(offers)
+	if j, ok := common(offers, usable); ok {
+		lacks := s.cannotProve(usable[j].Auth)
+		r.Code, r.Reason, r.Identity, r.Kind = lacks.Code, lacks.Reason, lacks.Identity, lacks.Kind
+	} else if _, ok := common(plain, c.Settings.Policies); xauth && (ok || !slices.ContainsFunc(offers, plainMethod)) {
+		r.Code, r.Reason = event.NoXAUTH, "the peer wants extended authentication (XAUTH), which is for remote access"
+	} else if slices.ContainsFunc(offers, rsaEncrypted) && !slices.ContainsFunc(offers, plainMethod) || encryptedOnly(offers, c.Settings.Policies) {
+		r.Code, r.Reason = event.RSAEncrypted, "all that is in common is authentication by RSA encryption, which is not spoken"
+	} else if _, ok := common(offers, c.Settings.Policies); ok {
 		r.Code = event.LegacyOnly
 	}
 	return r
+}
+
+// withoutXAUTH are the offers as they would be without extended authentication;
+// false when none asks for it.
+func withoutXAUTH(offers []policy.ISAKMP) (out []policy.ISAKMP, any bool) {
+	for _, o := range offers {
+		if o.Auth.XAUTH() {
+			any = true
+			o.Auth = plainOf(o.Auth)
+		}
+		out = append(out, o)
+	}
+	return out, any
+}
+
+// plainOf is the method behind one with extended authentication:
+// draft-ietf-ipsec-isakmp-xauth-06 section 7.2 has two numbers, initiator and
+// responder, for each method in the order of RFC 2409.
+func plainOf(a suite.Auth) suite.Auth { return suite.PSK + (a-65001)/2 }
+
+func plainMethod(o policy.ISAKMP) bool {
+	return o.Auth == suite.PSK || o.Auth.Signature()
+}
+
+func rsaEncrypted(o policy.ISAKMP) bool { return o.Auth == suite.RSAEncr || o.Auth == suite.RSARev }
+
+// encryptedOnly reports whether an offer of RSA encryption is one of our policies
+// but for the method, or a policy of ours has that method.
+func encryptedOnly(offers, own []policy.ISAKMP) bool {
+	for _, o := range offers {
+		for _, p := range own {
+			if rsaEncrypted(o) && (p.Auth == o.Auth && p.Mismatch(o) == "") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // readOffers flattens the proposals of MM1, in order, skipping what is not ISAKMP.
@@ -261,7 +356,7 @@ func chosenPolicy(name string, body []byte, offered []policy.ISAKMP) (policy.ISA
 
 // vendorIDs says what we can do beyond the RFCs of IKE: NAT traversal (RFC
 // 3947) and dead peer detection (RFC 3706).
-func vendorIDs() []isakmp.Payload {
+func (s *SA) vendorIDs(c *Context) []isakmp.Payload {
 	return []isakmp.Payload{
 		{Type: isakmp.PayloadVendorID, Body: isakmp.VendorNATT.ID()},
 		{Type: isakmp.PayloadVendorID, Body: isakmp.VendorDPD.ID()},

@@ -34,9 +34,12 @@ type SA struct {
 	Policy        policy.ISAKMP // as agreed; zero before
 	NAT           event.NATCheck
 	Identity      string // of the peer
-	PeerDPD       bool
-	Established   time.Time
-	Expires       time.Time // end of the lifetime; zero before phase 1 is complete
+	// Profile is the isakmp profile in force: of the initiator the entry's, else
+	// the one that recognises the peer; nil for none.
+	Profile     *policy.Profile
+	PeerDPD     bool
+	Established time.Time
+	Expires     time.Time // end of the lifetime; zero before phase 1 is complete
 
 	state     string // IOS's name
 	step      string // IOS's name of the machine's state: IKE_I_MM1
@@ -75,7 +78,7 @@ func (s *SA) Started() time.Time { return s.started }
 
 // Reached reports whether the peer has shown that our messages reach it: it has
 // named our cookie (RFC 2408 2.5.3). Before, MM1 may come from anybody.
-func (s *SA) Reached() bool { return s.phase1 == nil || s.phase1.took != "MM1" }
+func (s *SA) Reached() bool { return s.phase1.took != "MM1" && s.phase1.took != "AM1" }
 
 // Dead reports whether the SA is over.
 func (s *SA) Dead() bool { return s.dead }
@@ -162,6 +165,8 @@ func (s *SA) Handle(c *Context, h isakmp.Header, d door.Datagram) {
 		err = s.handleQuick(c, m)
 	case isakmp.ExchangeInformational:
 		err = s.handleInformational(c, m)
+	case isakmp.ExchangeTransaction:
+		err = s.handleTransaction(c, m)
 	default:
 		err = malformed("exchange type %s is not spoken on this SA", h.Exchange)
 	}
@@ -316,6 +321,7 @@ func (s *SA) hashOver(parts ...[]byte) []byte {
 func (s *SA) received(c *Context, m *message) {
 	if m.sealed && !s.Established.IsZero() {
 		s.heard = c.Now
+		s.settled(m)
 	}
 	s.emit(c, event.Message{
 		Dir: event.Received, Exchange: exchangeName(m.header.Exchange), Name: m.name, ID: m.header.MessageID,

@@ -166,8 +166,9 @@ type Entry struct {
 	// ACL may be nil; it never begins, and a peer that asks chooses the proxy
 	// identities (within ACL, when there is one).
 	Dynamic bool
-	// DynamicMap names the entry of the dynamic map, "DYN 10"; "" when not Dynamic.
+	// DynamicMap and DynamicSeq name that crypto dynamic-map entry.
 	DynamicMap    string
+	DynamicSeq    int
 	ResponderOnly bool // never begins
 	PerHost       bool // "set security-association level per-host"
 	// DefaultPeer: Peers[0] is the default one, which is tried first each time.

@@ -27,6 +27,8 @@ type Gateway struct {
 	// are incomplete or applied nowhere (Interface ""). When nil show takes
 	// Settings.Entries.
 	Entries []policy.Entry
+	// Dynamic is every crypto dynamic-map of the configuration, in its order.
+	Dynamic []DynamicMap
 	// Lifetime is the one of "crypto ipsec security-association lifetime"; the
 	// zero Lifetime means the defaults.
 	Lifetime policy.Lifetime
@@ -39,6 +41,13 @@ type Gateway struct {
 	BadSPI, BadICV, Replayed uint64
 	// Log holds the last events, oldest first, for explain.
 	Failures []event.Event // the last event.Failed of each peer and flow
+}
+
+// DynamicMap is one crypto dynamic-map; Map and Seq of its entries are its own
+// name and numbers.
+type DynamicMap struct {
+	Name    string
+	Entries []policy.Entry
 }
 
 // ISAKMP is one ISAKMP SA.
@@ -69,7 +78,10 @@ type Flow struct {
 	Peer      netip.AddrPort // current peer
 	Selectors flow.Selectors
 	Text      string // the ACL line
-	PathMTU   int
+	// Dynamic names the crypto dynamic-map entry that the flow was made from,
+	// "DYN/10", and is empty for a flow of the configuration.
+	Dynamic string
+	PathMTU int
 	// InterfaceMTU is the IP MTU of Interface in octets; 0 means PathMTU.
 	InterfaceMTU int
 	// Since is when the flow's first SA of an unbroken series came up: rekeying

@@ -178,8 +178,9 @@ func several() *status.Gateway {
 	r3 := netip.MustParseAddr("203.0.113.3")
 	host := flow.Selectors{Local: netip.MustParsePrefix("10.10.10.10/32"), Remote: netip.MustParsePrefix("10.30.30.30/32"), Proto: flow.TCP, RemotePorts: flow.Ports{Lo: 443, Hi: 443}}
 	second := pair(3, 0x11, 0x22, policy.TransformSet{Name: "TS-LEGACY", Cipher: suite.TripleDES, KeyBits: 192, Integ: suite.MD5, AH: suite.SHA1, Mode: suite.Transport})
-	second.Selectors = host
-	ah := pair(4, 0x33, 0x44, policy.TransformSet{Name: "TS-AH", AH: suite.SHA256})
+	second.Selectors, second.AHIn, second.AHOut = host, 0x111, 0x222
+	ah := pair(4, 0, 0, policy.TransformSet{Name: "TS-AH", AH: suite.SHA256})
+	ah.AHIn, ah.AHOut = 0x33, 0x44
 	ah.ReplayWindow = 0
 	g.Flows = append(g.Flows,
 		status.Flow{ID: policy.FlowID{Map: "CMAP", Seq: 20, Line: 10}, Interface: outside, Local: r1, Peer: netip.AddrPortFrom(r3, 500), Selectors: host, Children: []status.Child{second}},

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"culvert/internal/core/flow"
+	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 	"culvert/internal/core/status"
 	"culvert/internal/core/suite"
@@ -76,7 +77,11 @@ func writeFlow(p *page, g *status.Gateway, f *status.Flow, detail bool) {
 	p.line("   local  ident (addr/mask/prot/port): (%s)", ident(sel.Local, sel.Proto, sel.LocalPorts))
 	p.line("   remote ident (addr/mask/prot/port): (%s)", ident(sel.Remote, sel.Proto, sel.RemotePorts))
 	p.line("   current_peer %s port %d", peer, port)
-	p.line("     PERMIT, flags={origin_is_acl,}")
+	flags := "origin_is_acl,"
+	if f.Dynamic != "" {
+		flags = "" // the peer chose the identities
+	}
+	p.line("     PERMIT, flags={%s}", flags)
 	writeCounters(p, &f.Counters, detail)
 	p.line("")
 	p.line("     local crypto endpt.: %s, remote crypto endpt.: %s", address(f.Local), peer)
@@ -84,7 +89,7 @@ func writeFlow(p *page, g *status.Gateway, f *status.Flow, detail bool) {
 	p.line("     plaintext mtu %d, path mtu %d, ip mtu %d, ip mtu idb %s", plaintext(f), path, ip, f.Interface)
 	spi, pfs, group := uint32(0), "N", suite.NoGroup
 	if c := newest(f); c != nil {
-		spi, group = c.Out, c.PFS
+		spi, group = name(c.Out, c.AHOut), c.PFS
 	}
 	if group != suite.NoGroup {
 		pfs = "Y"
@@ -97,8 +102,8 @@ func writeFlow(p *page, g *status.Gateway, f *status.Flow, detail bool) {
 			p.line("     %s %s sas:", dir, proto)
 			// Newest first: the first SPI under "outbound" is the current one.
 			for i := len(f.Children) - 1; i >= 0; i-- {
-				if c := &f.Children[i]; protocol(c) == proto {
-					writeSA(p, f.ID.Map, c, dir, detail)
+				if c := &f.Children[i]; hasProtocol(c, proto) {
+					writeSA(p, f.ID.Map, c, dir, proto, detail)
 				}
 			}
 		}
@@ -140,11 +145,11 @@ const (
 	outbound direction = "outbound"
 )
 
-func writeSA(p *page, tag string, c *status.Child, dir direction, detail bool) {
-	spi, conn := side(c, dir)
+func writeSA(p *page, tag string, c *status.Child, dir direction, proto string, detail bool) {
+	spi, conn := side(c, dir, proto)
 	p.line("      spi: %s", spiWords(spi))
-	p.line("        transform: %s ,", c.Set.Words())
-	p.line("        in use settings ={%s, }", inUse(c))
+	p.line("        transform: %s ,", half(c.Set, proto).Words())
+	p.line("        in use settings ={%s, %s}", inUse(c), esnWord(c))
 	p.line("        conn id: %d, flow_id: SW:%d, sibling_flags %s, crypto map: %s", conn, conn, siblingFlags, tag)
 	if c.Lifetime.Kilobytes == 0 {
 		p.line("        sa timing: remaining key lifetime (sec): (%d)", seconds(c.Remaining))
@@ -152,7 +157,7 @@ func writeSA(p *page, tag string, c *status.Child, dir direction, detail bool) {
 	} else {
 		p.line("        sa timing: remaining key lifetime (k/sec): (%d/%d)", c.RemainingKilobytes, seconds(c.Remaining))
 	}
-	if c.Set.Cipher != suite.NoCipher {
+	if proto == "esp" {
 		p.line("        IV size: %d bytes", c.Set.Cipher.Row().IV)
 	}
 	replay := "N"
@@ -167,12 +172,42 @@ func writeSA(p *page, tag string, c *status.Child, dir direction, detail bool) {
 	p.line("        Status: ACTIVE(ACTIVE)")
 }
 
-// side is the SPI and the number of one SA of the pair.
-func side(c *status.Child, dir direction) (spi uint32, conn int) {
-	if dir == inbound {
-		return c.In, max(2*c.Conn-1, 0)
+// side is the SPI and the number of one SA of the pair. In a bundle the AH SA
+// has the number of the ESP SA it goes around.
+func side(c *status.Child, dir direction, proto string) (spi uint32, conn int) {
+	in, out := c.In, c.Out
+	if proto == "ah" {
+		in, out = c.AHIn, c.AHOut
 	}
-	return c.Out, 2 * c.Conn
+	if dir == inbound {
+		return in, max(2*c.Conn-1, 0)
+	}
+	return out, 2 * c.Conn
+}
+
+// half is what one protocol of a bundle does.
+func half(t policy.TransformSet, proto string) policy.TransformSet {
+	if proto == "ah" {
+		t.Cipher, t.Integ = suite.NoCipher, suite.NoHash
+	} else {
+		t.AH = suite.NoHash
+	}
+	return t
+}
+
+// name is the SPI that stands for a pair: ESP's, or AH's without ESP.
+func name(esp, ah uint32) uint32 {
+	if esp == 0 {
+		return ah
+	}
+	return esp
+}
+
+func esnWord(c *status.Child) string {
+	if c.ESN {
+		return "esn"
+	}
+	return ""
 }
 
 func inUse(c *status.Child) string {
@@ -186,12 +221,34 @@ func inUse(c *status.Child) string {
 	return s
 }
 
-// protocol is where the SA is listed: under esp unless it is AH alone.
+// hasProtocol reports whether the pair has SAs of that protocol.
+func hasProtocol(c *status.Child, proto string) bool {
+	switch proto {
+	case "esp":
+		return c.Set.Cipher != suite.NoCipher
+	case "ah":
+		return c.Set.AH != suite.NoHash
+	}
+	return false
+}
+
+// protocol is what the pair protects with, a bundle by its outer protocol first.
 func protocol(c *status.Child) string {
-	if c.Set.Cipher == suite.NoCipher {
+	switch {
+	case hasProtocol(c, "ah") && hasProtocol(c, "esp"):
+		return "ah+esp"
+	case hasProtocol(c, "ah"):
 		return "ah"
 	}
 	return "esp"
+}
+
+// sasOf counts the SAs of a pair.
+func sasOf(c *status.Child) int {
+	if protocol(c) == "ah+esp" {
+		return 4
+	}
+	return 2
 }
 
 // newest is the SA pair that sends, nil without one.
@@ -260,7 +317,8 @@ func plaintext(f *status.Flow) int {
 	return sadb.PlaintextMTU(path, c.Set, c.Encap, f.Local.Is6())
 }
 
-// IPsecSACount writes "show crypto ipsec sa count". A pair counts as two SAs;
+// IPsecSACount writes "show crypto ipsec sa count". A pair counts as two SAs,
+// a bundle as four;
 // those of older pairs of a flow are being rekeyed.
 func IPsecSACount(w io.Writer, g *status.Gateway) error {
 	var p page
@@ -272,10 +330,15 @@ func IPsecSACount(w io.Writer, g *status.Gateway) error {
 func countIPsec(g *status.Gateway) IPsecCount {
 	var c IPsecCount
 	for i := range g.Flows {
-		if n := len(g.Flows[i].Children); n > 0 {
-			c.Total += 2 * n
-			c.Active += 2
-			c.Rekeying += 2 * (n - 1)
+		f := &g.Flows[i]
+		for j := range f.Children {
+			n := sasOf(&f.Children[j])
+			c.Total += n
+			if j == len(f.Children)-1 {
+				c.Active += n
+			} else {
+				c.Rekeying += n
+			}
 		}
 	}
 	return c

@@ -184,11 +184,14 @@ func orNone(s string) string {
 
 // identityOf is the peer's identity without what a terminal would act on: the
 // peer chose every octet of it.
-func identityOf(s *status.ISAKMP) string {
+func identityOf(s *status.ISAKMP) string { return harmless(s.Identity) }
+
+// harmless is a text without what a terminal would act on.
+func harmless(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
 			return r
 		}
 		return '?'
-	}, s.Identity)
+	}, s)
 }

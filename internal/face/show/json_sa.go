@@ -34,6 +34,9 @@ type ISAKMPSAItem struct {
 	PeerBehindNAT    bool             `json:"peer_behind_nat"`
 	DPD              bool             `json:"dpd"`
 	PeerIdentity     string           `json:"peer_identity"`
+	Profile          string           `json:"isakmp_profile"` // "" for none
+	Aggressive       bool             `json:"aggressive"`
+	Fragmentation    bool             `json:"fragmentation"`
 }
 
 // ISAKMPSAView is the view of "show crypto isakmp sa".
@@ -48,6 +51,7 @@ func ISAKMPSAView(g *status.Gateway) ISAKMPSAs {
 			Role: s.Role.String(), State: s.State, Status: saStatus(s), Deleted: s.Deleted, Policy: policyItem(s.Policy),
 			Established: instant(s.Established), RemainingSeconds: seconds(s.Remaining),
 			LocalBehindNAT: s.NAT.LocalBehind, PeerBehindNAT: s.NAT.PeerBehind, DPD: s.DPD, PeerIdentity: identityOf(s),
+			Profile: s.Profile, Aggressive: s.Aggressive, Fragmentation: s.Fragmentation,
 		})
 	}
 	return v
@@ -118,7 +122,8 @@ type FlowItem struct {
 	InterfaceMTU int          `json:"ip_mtu"`
 	PlaintextMTU int          `json:"plaintext_mtu"`
 	Counters     CounterItem  `json:"counters"`
-	Pairs        []SAPairItem `json:"sa_pairs"` // newest first
+	Pairs        []SAPairItem `json:"sa_pairs"`    // newest first
+	DynamicMap   string       `json:"dynamic_map"` // "DYN/10" for a flow that a peer asked of it, else ""
 }
 
 // CounterItem is the counters of one flow, in packets unless they say octets.
@@ -145,7 +150,10 @@ type SAPairItem struct {
 	OutboundSPI        string     `json:"outbound_spi"`
 	InboundConnID      int        `json:"inbound_conn_id"`
 	OutboundConnID     int        `json:"outbound_conn_id"`
-	Protocol           string     `json:"protocol"`
+	Protocol           string     `json:"protocol"` // "esp", "ah" or "ah+esp"
+	InboundAHSPI       string     `json:"inbound_ah_spi,omitempty"`
+	OutboundAHSPI      string     `json:"outbound_ah_spi,omitempty"`
+	ESN                bool       `json:"esn"`
 	TransformSet       string     `json:"transform_set"`
 	Transform          string     `json:"transform"`
 	Mode               string     `json:"mode"`
@@ -170,7 +178,7 @@ func IPsecSAView(g *status.Gateway, peer netip.Addr) IPsecSAs {
 			Local: word(f.Local), Peer: word(current.Addr()), PeerPort: current.Port(), Idents: idents(shownSelectors(f)),
 			Up: len(f.Children) > 0, UpSince: instant(f.Since), Waiting: f.Waiting,
 			PathMTU: path, InterfaceMTU: ip, PlaintextMTU: plaintext(f),
-			Counters: counterItem(&f.Counters), Pairs: []SAPairItem{},
+			Counters: counterItem(&f.Counters), Pairs: []SAPairItem{}, DynamicMap: f.Dynamic,
 		}
 		for i := len(f.Children) - 1; i >= 0; i-- {
 			item.Pairs = append(item.Pairs, pairItem(&f.Children[i]))
@@ -189,13 +197,16 @@ func counterItem(c *status.Counters) CounterItem {
 }
 
 func pairItem(c *status.Child) SAPairItem {
-	_, in := side(c, inbound)
-	_, out := side(c, outbound)
+	_, in := side(c, inbound, "esp")
+	_, out := side(c, outbound, "esp")
 	item := SAPairItem{
-		InboundSPI: spiHex(c.In), OutboundSPI: spiHex(c.Out), InboundConnID: in, OutboundConnID: out,
+		InboundSPI: spiHex(name(c.In, c.AHIn)), OutboundSPI: spiHex(name(c.Out, c.AHOut)), ESN: c.ESN, InboundConnID: in, OutboundConnID: out,
 		Protocol: protocol(c), TransformSet: c.Set.Name, Transform: c.Set.Words(), Mode: c.Set.Mode.String(),
 		UDPEncapsulation: c.Encap, PFSGroup: int(c.PFS), Idents: idents(c.Selectors), Established: instant(c.Established),
 		RemainingSeconds: seconds(c.Remaining), ReplayWindow: c.ReplayWindow, Lifetime: lifeOf(c.Lifetime),
+	}
+	if hasProtocol(c, "ah") {
+		item.InboundAHSPI, item.OutboundAHSPI = spiHex(c.AHIn), spiHex(c.AHOut)
 	}
 	if c.Lifetime.Kilobytes > 0 {
 		item.RemainingKilobytes = &c.RemainingKilobytes
@@ -258,7 +269,7 @@ func SessionView(g *status.Gateway) Sessions {
 			item.IKE = append(item.IKE, SessionIKE{k.Conn, k.State, !k.Established.IsZero()})
 		}
 		for _, f := range s.flows {
-			item.Flows = append(item.Flows, SessionEntry{idents(shownSelectors(f)), 2 * len(f.Children)})
+			item.Flows = append(item.Flows, SessionEntry{idents(shownSelectors(f)), activeSAs(f)})
 		}
 		v.Sessions = append(v.Sessions, item)
 	}

@@ -29,15 +29,20 @@ type Keys struct {
 // KeyItem says which peers have a key and where it was written.
 type KeyItem struct {
 	Keyring string  `json:"keyring"`
-	Peers   string  `json:"peers"` // a prefix
+	Peers   string  `json:"peers"`    // a prefix, "" for a key by name
+	Host    string  `json:"hostname"` // "" for a key by address
 	Origin  *Origin `json:"origin"`
 }
 
 // KeyView is the view of "show crypto isakmp key".
 func KeyView(g *status.Gateway) Keys {
 	v := Keys{Keys: []KeyItem{}}
-	for _, k := range settings(g).Keys {
-		v.Keys = append(v.Keys, KeyItem{"default", k.Peers.String(), originOf(k.Origin)})
+	for _, k := range heldKeys(g) {
+		item := KeyItem{Keyring: k.ring, Host: k.Host, Origin: originOf(k.Origin)}
+		if k.Peers.IsValid() {
+			item.Peers = k.Peers.String()
+		}
+		v.Keys = append(v.Keys, item)
 	}
 	return v
 }
@@ -52,13 +57,15 @@ type SetItem struct {
 	Name      string  `json:"name"`
 	Transform string  `json:"transform"`
 	Mode      string  `json:"mode"`
+	Require   bool    `json:"require"` // never tunnel instead of transport
+	ESN       bool    `json:"esn"`
 	Origin    *Origin `json:"origin"`
 }
 
 func setItems(sets []policy.TransformSet) []SetItem {
 	out := []SetItem{}
 	for _, t := range sets {
-		out = append(out, SetItem{t.Name, t.Words(), t.Mode.String(), originOf(t.Origin)})
+		out = append(out, SetItem{t.Name, t.Words(), t.Mode.String(), t.Require, t.ESN, originOf(t.Origin)})
 	}
 	return out
 }
@@ -69,6 +76,17 @@ func TransformSetView(g *status.Gateway) Sets { return Sets{setItems(transformSe
 // Lifetimes is "show crypto ipsec security-association lifetime".
 type Lifetimes struct {
 	Lifetime Life `json:"lifetime"`
+}
+
+// Associations is "show crypto ipsec security-association".
+type Associations struct {
+	Lifetime     Life `json:"lifetime"`
+	ReplayWindow int  `json:"replay_window"` // packets; 0 when it is disabled
+}
+
+// SecurityAssociationView is the view of "show crypto ipsec security-association".
+func SecurityAssociationView(g *status.Gateway) Associations {
+	return Associations{lifeOf(globalLifetime(g)), settings(g).ReplayWindow}
 }
 
 // LifetimeView is the view of "show crypto ipsec security-association lifetime".
@@ -96,13 +114,18 @@ type EntryItem struct {
 	Lifetime      Life      `json:"lifetime"`
 	PFSGroup      int       `json:"pfs_group"` // 0 without PFS
 	TransformSets []SetItem `json:"transform_sets"`
+	Profile       string    `json:"isakmp_profile"` // "" for none
+	DynamicMap    string    `json:"dynamic_map"`    // the crypto dynamic-map it stands for, "" for none
+	ResponderOnly bool      `json:"responder_only"`
+	PerHost       bool      `json:"per_host"`
+	IdleSeconds   int64     `json:"idle_seconds"` // 0 for never
 	Origin        *Origin   `json:"origin"`
 }
 
 // CryptoMapView is the view of "show crypto map".
 func CryptoMapView(g *status.Gateway) Maps {
 	v := Maps{Maps: []MapItem{}}
-	for _, m := range cryptoMaps(entries(g)) {
+	for _, m := range cryptoMaps(Entries(g)) {
 		item := MapItem{Name: m.name, Interfaces: append([]string{}, m.interfaces...), Entries: []EntryItem{}}
 		for _, e := range m.entries {
 			item.Entries = append(item.Entries, entryItem(g, e))
@@ -116,6 +139,10 @@ func entryItem(g *status.Gateway, e *policy.Entry) EntryItem {
 	item := EntryItem{
 		Sequence: e.Seq, Complete: !incomplete(e), Peers: []string{}, CurrentPeer: word(entryPeer(g, e)),
 		Lifetime: lifeOf(entryLifetime(g, e)), PFSGroup: int(e.PFS), TransformSets: setItems(e.Sets), Origin: originOf(e.Origin),
+		DynamicMap: e.DynamicMap, ResponderOnly: e.ResponderOnly, PerHost: e.PerHost, IdleSeconds: seconds(e.IdleTime),
+	}
+	if e.Profile != nil {
+		item.Profile = e.Profile.Name
 	}
 	for _, a := range e.Peers {
 		item.Peers = append(item.Peers, word(a))
@@ -124,6 +151,24 @@ func entryItem(g *status.Gateway, e *policy.Entry) EntryItem {
 		item.AccessList = e.ACL.Name
 	}
 	return item
+}
+
+// DynamicMapsView is the view of "show crypto dynamic-map".
+func DynamicMapsView(g *status.Gateway) DynamicMapList {
+	v := DynamicMapList{Maps: []MapItem{}}
+	for _, m := range g.Dynamic {
+		item := MapItem{Name: m.Name, Interfaces: []string{}, Entries: []EntryItem{}}
+		for i := range m.Entries {
+			item.Entries = append(item.Entries, entryItem(g, &m.Entries[i]))
+		}
+		v.Maps = append(v.Maps, item)
+	}
+	return v
+}
+
+// DynamicMapList is "show crypto dynamic-map".
+type DynamicMapList struct {
+	Maps []MapItem `json:"crypto_dynamic_maps"`
 }
 
 // Lists is "show access-lists".

@@ -61,7 +61,7 @@ func sessions(g *status.Gateway) []session {
 
 // interfaceOf finds the interface an ISAKMP SA without a flow ends at.
 func interfaceOf(g *status.Gateway, k *status.ISAKMP) string {
-	for _, e := range entries(g) {
+	for _, e := range Entries(g) {
 		if e.Local == k.Local.Addr() {
 			return e.Interface
 		}
@@ -172,7 +172,7 @@ func SessionDetail(w io.Writer, g *status.Gateway) error {
 			if k.Established.IsZero() {
 				p.line("          Capabilities:(none) connid:%d lifetime:0", k.Conn)
 			} else {
-				p.line("          Capabilities:%s connid:%d lifetime:%s", orNone(capabilities(k)), k.Conn, clock(k.Remaining))
+				p.line("          Capabilities:%s connid:%d lifetime:%s", orNone(sessionCapabilities(k)), k.Conn, clock(k.Remaining))
 			}
 		}
 		for _, f := range s.flows {
@@ -198,7 +198,29 @@ func sessionIKE(p *page, k *status.ISAKMP) {
 
 func sessionFlow(p *page, f *status.Flow) {
 	p.line("  IPSEC FLOW: permit %s", flowWords(shownSelectors(f)))
-	p.line("        Active SAs: %d, origin: crypto map", 2*len(f.Children))
+	origin := "crypto map"
+	if f.Dynamic != "" {
+		origin = "dynamic crypto map"
+	}
+	p.line("        Active SAs: %d, origin: %s", activeSAs(f), origin)
+}
+
+// activeSAs counts the SAs of a flow: two a pair, four a bundle of AH and ESP.
+func activeSAs(f *status.Flow) int {
+	n := 0
+	for i := range f.Children {
+		n += sasOf(&f.Children[i])
+	}
+	return n
+}
+
+// sessionCapabilities are the letters of the codes of show crypto session.
+func sessionCapabilities(k *status.ISAKMP) string {
+	c := capabilities(k)
+	if k.Fragmentation {
+		c += "F"
+	}
+	return c
 }
 
 // remainingLife is what the SA that sends has left: kilobytes/seconds.

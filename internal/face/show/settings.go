@@ -3,7 +3,6 @@ package show
 import (
 	"fmt"
 	"io"
-	"net/netip"
 
 	"culvert/internal/core/policy"
 	"culvert/internal/core/status"
@@ -46,15 +45,38 @@ func ISAKMPKey(w io.Writer, g *status.Gateway) error {
 	var p page
 	p.line("Keyring      Hostname/Address                            Preshared Key")
 	p.line("")
-	for _, k := range settings(g).Keys {
-		p.line("%-13s%-44s%s", "default", keyPeers(k.Peers), hidden)
+	for _, k := range heldKeys(g) {
+		p.line("%-13s%-44s%s", k.ring, keyPeers(k.Key), hidden)
 	}
 	return p.flush(w)
 }
 
-// keyPeers is the address and the mask of the peers a key serves.
-func keyPeers(n netip.Prefix) string {
-	return fmt.Sprintf("%-14s [%s]", n.Addr(), mask(n))
+// heldKey is a key and the keyring it is in.
+type heldKey struct {
+	ring string
+	policy.Key
+}
+
+// heldKeys are all keys: those outside keyrings, then keyring by keyring.
+func heldKeys(g *status.Gateway) []heldKey {
+	var out []heldKey
+	for _, k := range settings(g).Keys {
+		out = append(out, heldKey{"default", k})
+	}
+	for _, r := range settings(g).Keyrings {
+		for _, k := range r.Keys {
+			out = append(out, heldKey{r.Name, k})
+		}
+	}
+	return out
+}
+
+// keyPeers is the address and the mask of the peers a key serves, or their name.
+func keyPeers(k policy.Key) string {
+	if k.Host != "" {
+		return k.Host
+	}
+	return fmt.Sprintf("%-14s [%s]", k.Peers.Addr(), mask(k.Peers))
 }
 
 // TransformSets writes "show crypto ipsec transform-set": step 3.
@@ -75,7 +97,7 @@ func transformSets(g *status.Gateway) []policy.TransformSet {
 	}
 	var out []policy.TransformSet
 	seen := map[string]bool{}
-	for _, e := range entries(g) {
+	for _, e := range Entries(g) {
 		for _, t := range e.Sets {
 			if !seen[t.Name] {
 				seen[t.Name] = true
@@ -91,6 +113,19 @@ func modeWord(m suite.Mode) string {
 		return "Transport"
 	}
 	return "Tunnel"
+}
+
+// SecurityAssociation writes "show crypto ipsec security-association": what new
+// SAs get, where an entry says nothing else.
+func SecurityAssociation(w io.Writer, g *status.Gateway) error {
+	var p page
+	p.line("Security association lifetime: %s", lifetimeWords(globalLifetime(g)))
+	if n := settings(g).ReplayWindow; n > 0 {
+		p.line("Security association replay window-size: %d", n)
+	} else {
+		p.line("Security association replay: disabled")
+	}
+	return p.flush(w)
 }
 
 // Lifetime writes "show crypto ipsec security-association lifetime".

@@ -7,7 +7,9 @@
 //	ipsec.go       show crypto ipsec sa [detail|count|peer A]
 //	mtu.go         the plaintext mtu of that output
 //	session.go     show crypto session [detail]
-//	cryptomap.go   show crypto map
+//	cryptomap.go   show crypto map, dynamic-map
+//	profile.go     show crypto isakmp profile, default policy
+//	pki.go         show crypto pki trustpoints [status], certificates
 //	accesslist.go  show access-lists
 //	version.go     show version
 //	json.go, json_sa.go, json_settings.go   the same as JSON
@@ -21,6 +23,8 @@
 //     twice the number, which is what a router shows for pairs made in turn.
 //   - IOS's own default transform set and default ISAKMP policies are not
 //     listed, because this gateway does not offer them.
+//   - IOS numbers the two SAs of an AH and ESP bundle apart; here both have the
+//     number of their pair.
 //   - sibling_flags has no meaning here; it is the constant of a software
 //     engine, because parsers insist on the field.
 //   - JSON names are a stable interface: they are added to, never changed.
@@ -111,8 +115,9 @@ func endpoint(ap netip.AddrPort) (addr string, port uint16) {
 	return address(ap.Addr()), port
 }
 
-// entries are the crypto map entries to show.
-func entries(g *status.Gateway) []policy.Entry {
+// Entries are the crypto map entries to show: those of the configuration, or
+// of the settings when the snapshot has no others.
+func Entries(g *status.Gateway) []policy.Entry {
 	if g.Entries == nil && g.Settings != nil {
 		return g.Settings.Entries
 	}
@@ -125,7 +130,7 @@ func currentPeer(g *status.Gateway, f *status.Flow) netip.AddrPort {
 	if f.Peer.IsValid() {
 		return f.Peer
 	}
-	for _, e := range entries(g) {
+	for _, e := range Entries(g) {
 		if e.Map == f.ID.Map && e.Seq == f.ID.Seq && len(e.Peers) > 0 {
 			return netip.AddrPortFrom(e.Peers[0], 500)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"culvert/internal/conf/ios"
@@ -17,6 +18,10 @@ type Command struct {
 	Peer netip.Addr // of "peer A", "remote A" and explain; the zero Addr for all
 	Conn int        // of "clear crypto isakmp N"; 0 for all
 	List string     // name of an access list; "" for all
+	Map  string     // name of a crypto map; "" for all
+	Dest netip.Addr // of "clear crypto sa entry": where the SA ends
+	AH   bool       // … an AH SA
+	SPI  uint32     // … its SPI; 0 for none in particular
 	JSON bool       // set by the caller: answer as JSON
 
 	choices []ios.Choice // of "?"
@@ -27,7 +32,20 @@ type Command struct {
 func (c Command) String() string { return c.line }
 
 // Streams reports whether the command goes on until its context ends.
-func (c Command) Streams() bool { return c.name == debugISAKMP || c.name == debugIPsec }
+func (c Command) Streams() bool { return c.topic() != "" }
+
+// topic is what a debug command is about, "" for any other command.
+func (c Command) topic() Topic {
+	switch c.name {
+	case debugISAKMP:
+		return ISAKMP
+	case debugIPsec:
+		return IPsec
+	case debugEngine:
+		return Engine
+	}
+	return ""
+}
 
 // exec is the compiled grammar; it never changes.
 var exec = grammar()
@@ -49,7 +67,7 @@ func Parse(words []string) (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	c := Command{name: m.Command.Name, line: m.Canonical(), List: m.Value("name")}
+	c := Command{name: m.Command.Name, line: m.Canonical(), List: m.Value("name"), Map: m.Value("map")}
 	if n, ok := m.Number("conn"); ok {
 		c.Conn = n
 	}
@@ -58,7 +76,23 @@ func Parse(words []string) (Command, error) {
 			return Command{}, fmt.Errorf("vty: the grammar took %q for an address: %w", a, err)
 		}
 	}
-	return c, nil
+	return c, c.entry(m)
+}
+
+// entry reads the arguments of "clear crypto sa entry".
+func (c *Command) entry(m *ios.Match) (err error) {
+	if c.name != clearSAEntry {
+		return nil
+	}
+	if c.Dest, err = netip.ParseAddr(m.Value("dest")); err != nil {
+		return fmt.Errorf("vty: the grammar took %q for an address: %w", m.Value("dest"), err)
+	}
+	spi, err := strconv.ParseUint(m.Value("spi"), 0, 32)
+	if err != nil || spi == 0 {
+		return fmt.Errorf("%q is no SPI: it is a number such as 412118941 or 0x18906F9D", m.Value("spi"))
+	}
+	c.SPI, c.AH = uint32(spi), m.Has("ah")
+	return nil
 }
 
 // ErrNo is returned by Execute when the answer was written and is "no": a

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"unicode"
 
 	"culvert/internal/core/event"
+	"culvert/internal/face/show"
 )
 
 // maxQueued is how many events wait for one slow listener before further ones
@@ -92,6 +94,9 @@ func (b *Backend) debug(ctx context.Context, t Topic, asJSON bool, w io.Writer) 
 		}
 		items, lost := q.take()
 		for _, e := range items {
+			if !b.concerns(e) {
+				continue
+			}
 			if err := l.event(e); err != nil {
 				return err
 			}
@@ -192,6 +197,48 @@ func (l *listener) object(j debugJSON) error {
 	}
 	_, err = l.w.Write(append(b, '\n'))
 	return err
+}
+
+// maxConditions is how many peers debugging may be limited to.
+const maxConditions = 64
+
+// concerns reports whether the conditions let an event be debugged.
+func (b *Backend) concerns(e event.Event) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.peers) == 0 || slices.Contains(b.peers, e.Peer.Addr())
+}
+
+// condition limits debugging to peers, takes the limits away, or lists them.
+func (b *Backend) condition(c Command, w io.Writer) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case c.name == debugReset:
+		b.peers = nil
+	case c.name == debugCondition && len(b.peers) == maxConditions:
+		return fmt.Errorf("debugging is limited to %d peers already, which is the most", maxConditions)
+	case c.name == debugCondition && !slices.Contains(b.peers, c.Peer):
+		b.peers = append(slices.Clip(b.peers), c.Peer)
+	}
+	if c.JSON {
+		return show.JSON(w, conditionsJSON{append([]netip.Addr{}, b.peers...)})
+	}
+	if len(b.peers) == 0 {
+		_, err := io.WriteString(w, "Crypto conditional debug currently is turned OFF\n")
+		return err
+	}
+	text := "Crypto conditional debug currently is turned ON\n"
+	for _, a := range b.peers {
+		text += "IKE peer IP address filters: " + a.String() + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// conditionsJSON is "show crypto debug-condition" as JSON.
+type conditionsJSON struct {
+	Peers []netip.Addr `json:"peers"`
 }
 
 // undebug ends everybody's debugging.

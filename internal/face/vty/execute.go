@@ -23,17 +23,17 @@ func Execute(ctx context.Context, c Command, b *Backend, w io.Writer) error {
 		return err
 	case showRunning:
 		return b.runningConfig(c, w)
-	case debugISAKMP:
-		return b.debug(ctx, ISAKMP, c.JSON, w)
-	case debugIPsec:
-		return b.debug(ctx, IPsec, c.JSON, w)
+	case debugISAKMP, debugIPsec, debugEngine:
+		return b.debug(ctx, c.topic(), c.JSON, w)
+	case debugCondition, debugReset, showCondition:
+		return b.condition(c, w)
 	case undebugAll:
 		return b.undebug(c, w)
 	case explain:
 		return b.explain(c, w)
 	case showExchange:
 		return b.exchange(c, w)
-	case clearSA, clearSAPeer, clearISAKMP, clearSession, clearSACounters, clearLists:
+	case clearSA, clearSAPeer, clearSAMap, clearSAEntry, clearISAKMP, clearSession, clearSACounters, clearLists:
 		return b.clear(c)
 	}
 	for _, r := range shows() {
@@ -168,15 +168,55 @@ func (b *Backend) clear(c Command) error {
 	if b.Clear == nil {
 		return cannot("clear SAs")
 	}
-	if err := knownConn(g, c.Conn); err != nil {
-		return err
+	for _, err := range []error{knownConn(g, c.Conn), knownMap(g, c.Map), knownSA(g, c)} {
+		if err != nil {
+			return err
+		}
 	}
 	return b.Clear(door.Clear{
 		IPsec:  c.name != clearISAKMP,
 		ISAKMP: c.name == clearISAKMP || c.name == clearSession,
 		Peer:   c.Peer,
 		Conn:   c.Conn,
+		Map:    c.Map,
+		Dest:   c.Dest,
+		AH:     c.AH,
+		SPI:    c.SPI,
 	})
+}
+
+// knownMap refuses the name of a crypto map that does not exist.
+func knownMap(g *status.Gateway, name string) error {
+	if name == "" {
+		return nil
+	}
+	for _, e := range show.Entries(g) {
+		if e.Map == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("no crypto map %q: \"show crypto map\" lists them", name)
+}
+
+// knownSA refuses an SA that does not exist.
+func knownSA(g *status.Gateway, c Command) error {
+	if c.SPI == 0 {
+		return nil
+	}
+	for i := range g.Flows {
+		f := &g.Flows[i]
+		for j := range f.Children {
+			k := &f.Children[j]
+			in, out := k.In, k.Out
+			if c.AH {
+				in, out = k.AHIn, k.AHOut
+			}
+			if c.Dest == f.Local && c.SPI == in || c.Dest == f.Peer.Addr() && c.SPI == out {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("no SA 0x%X that ends at %s: \"show crypto ipsec sa\" lists them", c.SPI, c.Dest)
 }
 
 // knownPeer refuses an address that is nobody's: neither configured nor in an SA.

@@ -60,6 +60,9 @@ func newGateway() *gateway {
 	g.Snapshot = snapshot
 	g.RunningConfig = func() string { return "hostname R1\nend" }
 	g.Clear = func(c door.Clear) error {
+		if c.Map != "" || c.SPI != 0 {
+			return say("map %q dest %v ah %v spi 0x%x", c.Map, c.Dest, c.AH, c.SPI)
+		}
 		return say("ipsec %v isakmp %v peer %v conn %d", c.IPsec, c.ISAKMP, c.Peer, c.Conn)
 	}
 	g.ClearCounters = func(p netip.Addr) error { return say("counters %v", p) }
@@ -140,7 +143,7 @@ func TestShowCommandsAnswer(t *testing.T) {
 		"sh acc 101":                             "Extended IP access list 101",
 		"show running-config":                    "hostname R1\nend\n",
 		"show version":                           "Culvert, Version 1",
-		"show crypto isakmp p?":                  "policy  peers\n",
+		"show crypto isakmp p?":                  "policy  profile  peers\n",
 	} {
 		if got, err := g.run(t, line, false); err != nil || !strings.Contains(got, want) {
 			t.Errorf("%q: %v\n%s\nwant %q", line, err, got, want)

@@ -161,12 +161,15 @@ func TestHelp(t *testing.T) {
 	for typed, want := range map[string]string{
 		"sh?":                   "show\n",
 		"show cry?":             "crypto\n",
-		"show crypto isakmp p?": "policy  peers\n",
-		"show crypto ?": "  exchange  The last exchanges with a peer, message by message\n" +
-			"  isakmp    Show ISAKMP\n" +
-			"  ipsec     Show IPSEC\n" +
-			"  session   Status of crypto sessions (tunnels)\n" +
-			"  map       Crypto maps\n",
+		"show crypto isakmp p?": "policy  profile  peers\n",
+		"show crypto ?": "  exchange         The last exchanges with a peer, message by message\n" +
+			"  debug-condition  The peers that debugging is limited to\n" +
+			"  isakmp           Show ISAKMP\n" +
+			"  ipsec            Show IPSEC\n" +
+			"  session          Status of crypto sessions (tunnels)\n" +
+			"  map              Crypto maps\n" +
+			"  dynamic-map      Crypto map templates\n" +
+			"  pki              Public key infrastructure\n",
 		"clear crypto isakmp ?": "  <1-4294967295>  conn-id of an ISAKMP SA\n" +
 			"  <cr>\n",
 		"clear crypto sa peer ?": "  A.B.C.D  Address of the peer\n",

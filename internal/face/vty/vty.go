@@ -14,7 +14,8 @@
 //     exist, and shows nothing for an unknown access list. We say so, and the
 //     exit status is 1: a script with a typing error should not go on.
 //   - Debugging belongs to the one who asked: it ends when the listener leaves.
-//     "undebug all" ends everybody's, as on a router.
+//     "undebug all" ends everybody's, as on a router. "debug crypto condition"
+//     is everybody's, too, and outlives the one who set it.
 package vty
 
 import (
@@ -59,6 +60,7 @@ type Backend struct {
 
 	mu     sync.Mutex
 	debugs map[*queue]struct{} // debugging that runs, for undebug
+	peers  []netip.Addr        // those that debugging is limited to; none for no limit
 }
 
 // Topic is what debugging is about.
@@ -68,12 +70,16 @@ type Topic string
 const (
 	ISAKMP Topic = "isakmp"
 	IPsec  Topic = "ipsec"
+	Engine Topic = "engine"
 )
 
 // title is the topic as IOS writes it when it is switched on.
 func (t Topic) title() string {
-	if t == IPsec {
+	switch t {
+	case IPsec:
 		return "Crypto IPSEC"
+	case Engine:
+		return "Crypto Engine"
 	}
 	return "Crypto ISAKMP"
 }

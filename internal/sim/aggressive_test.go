@@ -1,0 +1,229 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"culvert/internal/core/crypt"
+	"culvert/internal/core/door"
+	"culvert/internal/core/event"
+	"culvert/internal/core/policy"
+)
+
+// aggressive speaks aggressive mode with the peer at its address: "crypto isakmp
+// peer address A" with "set aggressive-mode …".
+func aggressive(s *policy.Settings) {
+	s.Aggressive = []policy.AggressivePeer{{Addr: s.Entries[0].Peers[0]}}
+}
+
+// Aggressive mode takes three messages; then quick mode follows as ever. Both
+// ends tell it in IOS's words.
+func TestAggressiveMode(t *testing.T) {
+	a, b := sites(aggressive)
+	x, r1, r2 := world(t, 1, a, b)
+	var wire []string
+	x.Sniff = func(from *Host, d door.Send) { wire = append(wire, from.Name) }
+	id := trigger(r1)
+	x.Run(5*time.Second, nil)
+	bothUp(t, id, r1, r2)
+	probes(t, x, r1, r2)
+	if got, want := fmt.Sprint(wire), "[R1 R2 R1 R1 R2 R1 R1 R2]"; got != want {
+		t.Errorf("on the wire: %s, want %s", got, want)
+	}
+	for h, want := range map[*Host]string{
+		r1: "[IKE_I_AM1 AG_INIT_EXCH IKE_P1_COMPLETE QM_IDLE]",
+		r2: "[IKE_R_AM1 AG_NO_STATE IKE_R_AM2 AG_INIT_EXCH IKE_P1_COMPLETE QM_IDLE]",
+	} {
+		var got []string
+		for _, e := range h.Events {
+			if s, ok := e.What.(event.State); ok {
+				got = append(got, s.New, e.State)
+			}
+			if _, ok := e.What.(event.Phase1Up); ok {
+				break
+			}
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, want %s", h.Name, got, want)
+		}
+		up := happened[event.Phase1Up](h)
+		if len(up) != 1 || !up[0].Aggressive {
+			t.Errorf("%s: %+v", h.Name, up)
+		}
+		if sa := h.Engine.ISAKMP(x.Now); len(sa) != 1 || !sa[0].Aggressive || sa[0].State != "QM_IDLE" {
+			t.Errorf("%s shows %+v", h.Name, sa)
+		}
+	}
+}
+
+// All offers in AM1 have the group of the first policy: another group cannot be
+// agreed.
+func TestAggressiveModeHasOneGroup(t *testing.T) {
+	a, b := sites(aggressive)
+	b.Policies = b.Policies[1:] // group 14 only
+	x, r1, r2 := world(t, 1, a, b)
+	id := trigger(r1)
+	x.Run(time.Minute, nil)
+	if r1.Up(id) || r2.Up(id) {
+		t.Error("a policy of another group was agreed")
+	}
+	if got := finals(r2); len(got) == 0 || got[0] != event.NoPolicy {
+		t.Errorf("R2 says %v", got)
+	}
+	a.Policies = a.Policies[1:]
+	x, r1, r2 = world(t, 1, a, b)
+	id = trigger(r1)
+	x.Run(5*time.Second, nil)
+	bothUp(t, id, r1, r2)
+}
+
+// Without the lines that switch it on for a peer, AM1 is refused before any
+// arithmetic; "crypto isakmp aggressive-mode disable" wins over them.
+func TestAggressiveOff(t *testing.T) {
+	for name, off := range map[string]option{
+		"not configured": func(s *policy.Settings) { s.Aggressive = nil },
+		"disabled":       func(s *policy.Settings) { s.AggressiveDisabled = true },
+		"of another peer": func(s *policy.Settings) {
+			s.Aggressive[0].Addr = netip.MustParseAddr("203.0.113.77")
+		},
+		"of another profile": func(s *policy.Settings) {
+			s.Aggressive = nil
+			s.Profiles = []policy.Profile{{Name: "P", Aggressive: true, Match: []policy.IdentityMatch{{Prefix: netip.MustParsePrefix("203.0.113.0/24")}}}}
+		},
+	} {
+		a, b := sites(aggressive)
+		off(b)
+		x, r1, r2 := world(t, 1, a, b)
+		trigger(r1)
+		x.Run(500*time.Millisecond, nil)
+		if l := r2.Engine.Load(); l.ISAKMP != 0 || l.Jobs != 0 {
+			t.Errorf("%s: R2 holds %+v", name, l)
+		}
+		x.Run(time.Minute, nil)
+		got := happened[event.Failed](r2)
+		if len(got) == 0 || got[0].Code != event.AggressiveOff || got[0].LastReceived != "AM1" || got[0].Kind != "ID_IPV4_ADDR" || got[0].Identity != addrA.String() {
+			t.Errorf("%s: R2 says %+v", name, got)
+		}
+		if f := r1.Engine.Failures(); len(f) != 1 || f[0].What.(event.Failed).Notified != "UNSUPPORTED-EXCHANGE-TYPE" {
+			t.Errorf("%s: R1 says %+v", name, f)
+		}
+		nothingLeft(t, x, r1)
+		nothingLeft(t, x, r2)
+	}
+	a, b := sites(aggressive, func(s *policy.Settings) { s.AggressiveDisabled = true })
+	x, r1, r2 := world(t, 1, a, b)
+	id := trigger(r1)
+	x.Run(5*time.Second, nil)
+	bothUp(t, id, r1, r2)
+	if happened[event.Phase1Up](r1)[0].Aggressive {
+		t.Error("disabled, and R1 begins in aggressive mode")
+	}
+}
+
+// The key is chosen by the name in AM1: of a peer at an address that nobody
+// knows, whose entry is dynamic. Another name and another key look the same to it.
+func TestAggressiveByName(t *testing.T) {
+	for _, tt := range []struct {
+		name, host, key string
+		code            event.Code
+	}{
+		{"known", "branch1.example.org", "battery staple", ""},
+		{"in other letters", "BRANCH1.example.org", "battery staple", ""},
+		{"unknown", "branch9.example.org", "battery staple", event.NoKey},
+		{"another key", "branch1.example.org", "correct horse", event.WrongKey},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := sites(aggressive)
+			a.Keys[0].Secret = crypt.NewSecret([]byte(tt.key))
+			a.Identity = policy.SelfIdentity{Kind: policy.IdentityFQDN, Value: tt.host}
+			b.Entries[0].Peers, b.Entries[0].Dynamic = nil, true
+			b.Aggressive = []policy.AggressivePeer{{Host: "branch1.example.org"}}
+			b.Keys = []policy.Key{{Host: "branch1.example.org", Secret: crypt.NewSecret([]byte("battery staple"))}}
+			x, r1, r2 := world(t, 1, a, b)
+			trigger(r1)
+			x.Run(2*time.Minute, nil)
+			up := happened[event.Phase1Up](r2)
+			if tt.code == "" {
+				if len(up) != 1 || up[0].Identity != tt.host {
+					t.Errorf("R2: %+v", up)
+				}
+				return
+			}
+			if len(up) != 0 {
+				t.Fatalf("R2 is up: %+v", up)
+			}
+			if got := finals(r2); len(got) == 0 || got[0] != tt.code {
+				t.Errorf("R2 says %v, want %s", got, tt.code)
+			}
+			if got := finals(r1); len(got) == 0 || got[0] != event.WrongKey {
+				t.Errorf("R1 can tell the difference: %v", got)
+			}
+			nothingLeft(t, x, r2)
+		})
+	}
+}
+
+// Behind a NAT aggressive mode moves to port 4500 with AM3.
+func TestAggressiveBehindNAT(t *testing.T) {
+	x, r1, r2, _ := behind(t, aggressive)
+	log := tap(x)
+	id := trigger(r1)
+	x.Run(5*time.Second, nil)
+	bothUp(t, id, r1, r2)
+	probes(t, x, r1, r2)
+	for h, want := range map[*Host]event.NATCheck{r1: {LocalBehind: true}, r2: {PeerBehind: true}} {
+		if n := happened[event.NATCheck](h); len(n) != 1 || n[0] != want {
+			t.Errorf("%s sees %+v", h.Name, n)
+		}
+	}
+	for i, m := range *log {
+		if want := map[bool]uint16{true: 500, false: 4500}[i < 2]; m.from == r1 && m.Local.Port() != want {
+			t.Errorf("message %d of R1 leaves from port %d, want %d", i+1, m.Local.Port(), want)
+		}
+	}
+	if k := only(t, r2).Child; !k.Encap || k.Remote.Addr() != public {
+		t.Errorf("R2 sends ESP to %s, encapsulated %t", k.Remote, k.Encap)
+	}
+}
+
+// Either end loses its memory, and aggressive mode brings the tunnel back.
+func TestAggressiveRestart(t *testing.T) {
+	for _, which := range []int{0, 1} {
+		a, b := sites(aggressive)
+		x, r1, r2 := world(t, 3, a, b)
+		id := trigger(r1)
+		x.Run(5*time.Second, nil)
+		bothUp(t, id, r1, r2)
+		fresh := []*Host{r1, r2}[which]
+		fresh.Restart()
+		trigger(fresh)
+		x.Run(10*time.Second, nil)
+		bothUp(t, id, r1, r2)
+		probes(t, x, r1, r2)
+	}
+}
+
+// Who answered AM1 and is never heard of behind AM3 has no SA: it is not taken
+// for one.
+func TestAM3NeverArrives(t *testing.T) {
+	a, b := sites(aggressive)
+	x, r1, r2 := world(t, 1, a, b)
+	x.Link = func(n int, d door.Send) []time.Duration {
+		if n >= 2 {
+			return nil
+		}
+		return Perfect(n, d)
+	}
+	trigger(r1)
+	x.Run(2*time.Minute, nil)
+	if got := finals(r1); len(got) == 0 || got[0] != event.NoAnswer {
+		t.Errorf("R1 says %v", got)
+	}
+	nothingLeft(t, x, r1)
+	nothingLeft(t, x, r2)
+	if l := r1.Engine.Load(); l.ISAKMP != 0 {
+		t.Errorf("R1 still has %d ISAKMP SAs", l.ISAKMP)
+	}
+}
