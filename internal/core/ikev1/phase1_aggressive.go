@@ -100,7 +100,7 @@ func (s *SA) admit(c *Context, m *message) error {
 	switch {
 	case ok:
 		x.with, s.Profile = with, profile
-	case c.Settings.AggressiveByName(local) && !c.Settings.HasPeer(local, remote):
+	case c.Settings.AggressiveByName(local) && !c.Settings.NamesPeer(local, remote):
 		x.decoy = true
 	default:
 		return &Refusal{Code: event.AggressiveOff, Notify: isakmp.NotifyUnsupportedExchangeType, Identity: id.String(), Kind: id.Type.String(),

@@ -166,6 +166,10 @@ func (s *Settings) HasPeer(local, peer netip.Addr) bool {
 	return len(s.serving(local, peer)) > 0 || len(s.dynamic(local)) > 0
 }
 
+// NamesPeer reports whether an entry at that local address lists the peer by its
+// address.
+func (s *Settings) NamesPeer(local, peer netip.Addr) bool { return len(s.serving(local, peer)) > 0 }
+
 // FlowFor finds the line of interesting traffic for the proxy identities that
 // a peer offered, seen from us: an equal one first, else the first that holds
 // them (a responder may be asked for a subset of what it permits, never for

@@ -183,7 +183,7 @@ func (s *Settings) EntriesFor(local, peer netip.Addr) []*Entry {
 // Expects reports whether a peer at an address may begin a negotiation: an entry
 // names it, or a dynamic one takes anybody who proves himself.
 func (s *Settings) Expects(local, peer netip.Addr) bool {
-	return s.HasPeer(local, peer) || len(s.dynamic(local)) > 0
+	return s.HasPeer(local, peer)
 }
 
 // AggressiveWith reports whether aggressive mode is spoken with a peer that comes
