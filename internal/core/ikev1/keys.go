@@ -51,7 +51,7 @@ func stretch(p policy.ISAKMP, e crypt.Secret) crypt.Secret {
 	defer e.Wipe()
 	n := p.KeyBits / 8
 	if e.Len() >= n {
-		return crypt.NewSecret(append([]byte(nil), e.Bytes()[:n]...))
+		return crypt.NewSecret(append([]byte(nil), strong(p, e.Bytes(), n)...))
 	}
 	last := []byte{0}
 	out := make([]byte, 0, n+e.Len())
@@ -60,6 +60,16 @@ func stretch(p policy.ISAKMP, e crypt.Secret) crypt.Secret {
 		out = append(out, last...)
 	}
 	return crypt.NewSecret(out[:n])
+}
+
+// strong is the first key of n octets in b; of DES the first that is neither weak
+// nor semi-weak: "The key for DES-CBC is derived from the first eight (8) non-weak
+// and non-semi-weak (see Appendix A) bytes of SKEYID_e" (RFC 2409 appendix B).
+func strong(p policy.ISAKMP, b []byte, n int) []byte {
+	for p.Cipher == suite.DES && len(b) >= 2*n && crypt.WeakDES(crypt.NewSecret(b[:n])) {
+		b = b[n:]
+	}
+	return b[:n]
 }
 
 // phase1IV is the IV of the first encrypted message: hash(g^xi | g^xr).

@@ -137,3 +137,23 @@ func spoiled(t *testing.T, from *end, good, iv []byte, spoil func([]byte) []byte
 	}
 	return raw
 }
+
+// RFC 2409 appendices A and B: a weak or semi-weak DES key is passed over.
+func TestWeakDESKeysArePassedOver(t *testing.T) {
+	weak := []byte{1, 1, 1, 1, 1, 1, 1, 1}
+	semi := []byte{0x01, 0xfe, 0x01, 0xfe, 0x01, 0xfe, 0x01, 0xfe}
+	good := []byte("goodkey!")
+	for _, tt := range []struct {
+		e    []byte
+		want []byte
+	}{
+		{bytes.Join([][]byte{good, weak}, nil), good},
+		{bytes.Join([][]byte{weak, good, {1, 2, 3, 4}}, nil), good},
+		{bytes.Join([][]byte{weak, semi, good}, nil), good},
+	} {
+		p := policy.ISAKMP{Cipher: suite.DES, KeyBits: 64, Hash: suite.SHA1}
+		if got := stretch(p, crypt.NewSecret(bytes.Clone(tt.e))); !bytes.Equal(got.Bytes(), tt.want) {
+			t.Errorf("%x: the key is %x, want %x", tt.e, got.Bytes(), tt.want)
+		}
+	}
+}

@@ -355,12 +355,18 @@ func chosenPolicy(name string, body []byte, offered []policy.ISAKMP) (policy.ISA
 }
 
 // vendorIDs says what we can do beyond the RFCs of IKE: NAT traversal (RFC
-// 3947) and dead peer detection (RFC 3706).
+// 3947), dead peer detection (RFC 3706), and to put fragments together where
+// that is configured.
 func (s *SA) vendorIDs(c *Context) []isakmp.Payload {
-	return []isakmp.Payload{
-		{Type: isakmp.PayloadVendorID, Body: isakmp.VendorNATT.ID()},
-		{Type: isakmp.PayloadVendorID, Body: isakmp.VendorDPD.ID()},
+	known := []isakmp.Vendor{isakmp.VendorNATT, isakmp.VendorDPD}
+	if c.Settings.Fragmentation {
+		known = append(known, isakmp.VendorFragmentation)
 	}
+	var out []isakmp.Payload
+	for _, v := range known {
+		out = append(out, isakmp.Payload{Type: isakmp.PayloadVendorID, Body: v.ID()})
+	}
+	return out
 }
 
 // learnVendors notes what the peer can do.

@@ -3,6 +3,7 @@ package isakmp
 import (
 	"bytes"
 	"crypto/md5"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -105,6 +106,11 @@ func TestVendorIDsAreTheDigestsTheyClaimToBe(t *testing.T) {
 		vendor Vendor
 		text   string
 	}{
+		{VendorUnity, "CISCO-UNITY"},
+		{VendorXAUTH, "draft-ietf-ipsra-isakmp-xauth-06.txt"},
+		{VendorCiscoVPN3000, "ALTIGA GATEWAY"},
+		{VendorMicrosoft, "MS NT5 ISAKMPOAKLEY"},
+		{VendorInitialContact, "Vid-Initial-Contact"},
 		{VendorNATT, "RFC 3947"},
 		{VendorNATTDraft03, "draft-ietf-ipsec-nat-t-ike-03"},
 		{VendorNATTDraft02N, "draft-ietf-ipsec-nat-t-ike-02\n"},
@@ -112,8 +118,26 @@ func TestVendorIDsAreTheDigestsTheyClaimToBe(t *testing.T) {
 		{VendorFragmentation, "FRAGMENTATION"},
 		{VendorStrongSwan, "strongSwan"},
 	} {
-		if sum := md5.Sum([]byte(c.text)); !bytes.Equal(sum[:], c.vendor.ID()) {
-			t.Errorf("%s is %x, MD5 of %q is %x", c.vendor, c.vendor.ID(), c.text, sum)
+		sum := md5.Sum([]byte(c.text))
+		for _, r := range vendors {
+			if r.vendor == c.vendor && !bytes.HasPrefix(sum[:], r.octets()) {
+				t.Errorf("%s is %s, MD5 of %q is %x", c.vendor, r.id, c.text, sum)
+			}
+		}
+	}
+	for _, c := range []struct {
+		vendor Vendor
+		text   string
+	}{
+		{VendorLibreswan, "OE-Libreswan-"},
+		{VendorOpenswan, "OE"},
+		{VendorCiscoDelete, "CISCO-DELETE-REASON"},
+		{VendorCiscoRevision, "CISCOVPN-REV-02"},
+		{VendorCiscoRoute, "CISCO-DYNAMIC-ROUTE"},
+		{VendorCiscoFlexVPN, "FLEXVPN-SUPPORTED"},
+	} {
+		if string(c.vendor.ID()) != c.text {
+			t.Errorf("%s is %q, want %q", c.vendor, c.vendor.ID(), c.text)
 		}
 	}
 }
@@ -129,6 +153,13 @@ func TestVendorNames(t *testing.T) {
 		{"4048b7d56ebce88525e7de7f00d6c2d380000000", "IKE fragmentation"},
 		{"4048b7d56ebce88525e7de7f00d6c2d38000000000", ""},
 		{"4048b7d56ebce88525e7de7f00d6c2", ""},
+		{"12f5f28c457168a9702d9fe274cc02d4", "Cisco Unity"},
+		{"12f5f28c457168a9702d9fe274cc010000", ""},
+		{"4f452d4c696272657377616e2d342e3132", "libreswan"},
+		{"4f4568794c4c6f4c6f4c6f4c", "Openswan"},
+		{"1e2b516905991c7d7c96fcbfb587e46100000009", "Microsoft Windows"},
+		{"3e984048a1b2c3d4", "Cisco IOS"},
+		{"3e984048" + strings.Repeat("00", 61), ""},
 		{"", ""},
 	} {
 		if got := VendorName(octets(t, c.id)); got != c.name {
