@@ -10,6 +10,7 @@ import (
 	"culvert/internal/core/door"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/isakmp"
+	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 )
 
@@ -135,7 +136,7 @@ func (s *script) lie(i int) {
 
 func (s *script) configure(i int) {
 	was := *s.w.end[i].engine.Settings()
-	switch s.next() % 4 {
+	switch s.next() % 5 {
 	case 0:
 		was.Entries = nil
 	case 1:
@@ -144,6 +145,8 @@ func (s *script) configure(i int) {
 		was.Policies = nil
 	case 3:
 		was = *newTwo().end[i].engine.Settings()
+	case 4:
+		was.Aggressive = []policy.AggressivePeer{{Addr: s.w.end[1-i].addr}}
 	}
 	if len(was.Flows()) == 0 {
 		s.w.step(i, door.Configure{Settings: &was})
@@ -193,6 +196,11 @@ func FuzzStep(f *testing.F) {
 	f.Add(story(actClear, 1, actClear|0x80, 2, actExpire, 3, actExpire|0x80, 2))
 	f.Add(story(actConfigure, 0, actConfigure|0x80, 1, actConfigure, 2))
 	f.Add(story(actElsewhere, 2, 9, actElsewhere|0x80, 3, 1))
+	both := []byte{actConfigure, 4, actConfigure | 0x80, 4} // aggressive mode
+	f.Add(append(both, story()...))
+	f.Add(append(both, story(actMutate|0x80, 0, 1, 0, 40, 7, 0, 90, 255)...))
+	f.Add(append(both, story(actReplay, 3, actReplay|0x80, 2, actReflect, 1)...))
+	f.Add(append(both, story(actDrop, actTime, 11, 0, actTime|0x80, 11, 0)...))
 	f.Add(append(append(story(), actRaw|0x80, 168), recordedMM1()...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &script{b: b[:min(len(b), 2000)], w: newTwo()}
@@ -224,9 +232,23 @@ func (s *script) recover(t *testing.T) {
 		for _, k := range g.engine.Children(f.ID) {
 			ok = ok || k.Selectors.MatchOut(packet)
 		}
-		if !ok && len(s.w.end[0].engine.Settings().Keys) > 0 && len(s.w.end[1].engine.Settings().Keys) > 0 &&
+		alike := len(s.w.end[0].engine.Settings().Aggressive) == len(s.w.end[1].engine.Settings().Aggressive)
+		if !ok && alike && len(s.w.end[0].engine.Settings().Keys) > 0 && len(s.w.end[1].engine.Settings().Keys) > 0 &&
 			len(s.w.end[0].engine.Settings().Policies) > 0 && len(s.w.end[1].engine.Settings().Policies) > 0 {
 			t.Fatalf("gateway %d has no pair in the end", i+1)
+		}
+	}
+}
+
+// The seeds of aggressive mode are what they say.
+func TestAggressiveStory(t *testing.T) {
+	s := &script{b: append([]byte{actConfigure, 4, actConfigure | 0x80, 4}, story()...), w: newTwo()}
+	for len(s.b) > 0 {
+		s.act()
+	}
+	for i, g := range s.w.end {
+		if all := g.engine.ISAKMP(s.w.now); len(all) != 1 || !all[0].Aggressive || all[0].State != "QM_IDLE" {
+			t.Errorf("gateway %d: %+v", i+1, all)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package ikev1 is the Internet Key Exchange, version 1, of one ISAKMP SA:
-// main mode, quick mode and the informational exchange of RFC 2408 and RFC
-// 2409 with the IPsec domain of interpretation of RFC 2407 and NAT traversal
+// main, aggressive and quick mode and the informational exchange of RFC 2408 and
+// RFC 2409 with the IPsec domain of interpretation of RFC 2407 and NAT traversal
 // of RFC 3947.
 //
 //	phase 1, main mode             Initiator               Responder
@@ -10,6 +10,9 @@
 //	                                                 <--   HDR, KE, Nr, NAT-D MM4
 //	                               HDR*, IDii, HASH_I -->                     MM5
 //	                                                 <--   HDR*, IDir, HASH_R MM6
+//	phase 1, aggressive mode       HDR, SA, KE, Ni, IDii -->                           AM1
+//	                               <-- HDR, SA, KE, Nr, IDir, NAT-D, HASH_R            AM2
+//	                               HDR*, NAT-D, HASH_I -->                             AM3
 //	phase 2, quick mode            HDR*, HASH(1), SA, Ni [, KE], IDci, IDcr -->          QM1
 //	                               <-- HDR*, HASH(2), SA, Nr [, KE], IDci, IDcr          QM2
 //	                               HDR*, HASH(3) -->                                     QM3
@@ -35,13 +38,20 @@
 //   - NAT-D payloads are not proved. Spoiled ones make ESP travel in UDP, or
 //     not; the responder takes the encapsulation that the initiator's quick mode
 //     names, so that the two ends never disagree about it.
+//   - AM2 is proved by its hash, but comes in the clear: what a forged one changes
+//     is taken back. AM1 proves nothing and costs the responder a key pair and a
+//     shared secret, so it is taken only where that is configured.
 //   - Who answers in the place of the peer learns HASH_I, with which a weak
-//     pre-shared key can be guessed offline (CVE-2018-5389).
+//     pre-shared key can be guessed offline (CVE-2018-5389). In aggressive mode
+//     whoever asks, or listens, learns HASH_R.
 //   - Notifications and deletes without protection are hints for people.
 //
 // The peer's identity is bound to its address: main mode chooses the key by
-// address, and an address in the ID payload must be that one unless a NAT stands
-// between (Ninet 2019). A name is shown, not compared.
+// address, aggressive mode by the name in AM1 too, and an address in the ID
+// payload must be the one the peer comes from unless a NAT stands between or the
+// configuration names that address (Ninet 2019). Beyond that an identity is
+// compared with what the isakmp profile and "set identity" of the crypto map
+// entry expect; without those a name is shown only.
 package ikev1
 
 import (

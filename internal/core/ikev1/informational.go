@@ -253,6 +253,12 @@ func (s *SA) Delete(c *Context, reason string) {
 		return
 	}
 	if s.Up() {
+		// The peer may have its half of these already, once it has QM2.
+		for _, id := range sortedIDs(s.quick) {
+			if q := s.quick[id]; q.role == event.Responder && q.awaits == "QM3" && !q.done {
+				s.DeleteChild(c, q.child.In)
+			}
+		}
 		s.informDelete(c)
 	}
 	s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: reason})
