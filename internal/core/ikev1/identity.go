@@ -101,7 +101,7 @@ func (s *SA) identify(c *Context, m *message, id isakmp.Identification) error {
 		r.Notify, r.Authentic, r.Identity, r.Kind = isakmp.NotifyInvalidIDInformation, true, id.String(), id.Type.String()
 		return r
 	}
-	s.Identity, s.Profile = id.String(), profile
+	s.Identity, s.Profile, s.who = id.String(), profile, who
 	return nil
 }
 
@@ -110,6 +110,15 @@ func nameOf(p *policy.Profile) string {
 		return ""
 	}
 	return p.Name
+}
+
+// Fits reports whether an entry is for whom phase 1 found in the peer: its
+// profile is the one in force, and "set identity" names the peer.
+func (s *SA) Fits(e *policy.Entry) bool {
+	if e.Profile != nil && e.Profile.Name != s.ProfileName() {
+		return false
+	}
+	return len(e.Identity) == 0 || policy.Recognised(e.Identity, s.who, s.certificateFits)
 }
 
 // recognise finds the profile for an identity: the closest match, if a crypto

@@ -297,6 +297,3 @@ func (s *SA) respQM3(c *Context, m *message, q *quickMode) error {
 	s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
 	return nil
 }
-
-// Fits reports whether an entry is for whom phase 1 found in the peer.
-func (s *SA) Fits(*policy.Entry) bool { return true }

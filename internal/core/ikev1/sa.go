@@ -44,6 +44,7 @@ type SA struct {
 	state     string // IOS's name
 	step      string // IOS's name of the machine's state: IKE_I_MM1
 	started   time.Time
+	who       policy.Identity // the peer, once it is proved
 	phase1    *phase1State
 	keys      keys
 	quick     map[uint32]*quickMode
