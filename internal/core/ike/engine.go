@@ -203,7 +203,7 @@ func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
 		drop(c, d, "an offer with our own cookie", "")
 		return
 	}
-	if !e.settings.Expects(d.Local.Addr(), d.Remote.Addr()) {
+	if !e.settings.HasPeer(d.Local.Addr(), d.Remote.Addr()) {
 		refused(c, d, event.Failed{Phase: 1, Code: event.NoEntry, Reason: "no crypto map entry names the peer " + d.Remote.Addr().String(), LastReceived: ikev1.Opening(h.Exchange)})
 		c.Out = append(c.Out, ikev1.Refuse(c, h, d, isakmp.NotifyNoProposalChosen))
 		return

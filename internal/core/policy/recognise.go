@@ -180,12 +180,6 @@ func (s *Settings) EntriesFor(local, peer netip.Addr) []*Entry {
 	return out
 }
 
-// Expects reports whether a peer at an address may begin a negotiation: an entry
-// names it, or a dynamic one takes anybody who proves himself.
-func (s *Settings) Expects(local, peer netip.Addr) bool {
-	return s.HasPeer(local, peer)
-}
-
 // AggressiveWith reports whether aggressive mode is spoken with a peer that comes
 // from an address and names itself so, and by which of the two ways to say so.
 func (s *Settings) AggressiveWith(local, peer netip.Addr, id Identity) (*AggressivePeer, *Profile, bool) {

@@ -224,8 +224,8 @@ func TestEntriesFor(t *testing.T) {
 		if got := s.EntriesFor(here, there); len(got) != 2 || got[0].Seq != 10 || got[1].Seq != 20 {
 			t.Errorf("indexed %t: %d entries", indexed, len(got))
 		}
-		if !s.Expects(here, netip.MustParseAddr("203.0.113.1")) || s.Expects(netip.MustParseAddr("203.0.113.1"), there) {
-			t.Errorf("indexed %t: who is expected", indexed)
+		if !s.NamesPeer(here, there) || s.NamesPeer(here, netip.MustParseAddr("203.0.113.1")) || !s.HasPeer(here, netip.MustParseAddr("203.0.113.1")) {
+			t.Errorf("indexed %t: who is named", indexed)
 		}
 	}
 }
