@@ -45,12 +45,18 @@ func (c *explainer) trustpoint(name string) (policy.Trustpoint, bool) {
 	return policy.Trustpoint{}, false
 }
 
-// trustpointHere is a trustpoint on this side that gets what it lacks.
-func (c *explainer) trustpointHere(lacks string) choice {
+// trustpointHere is a certificate of ours in a trustpoint, and its private key.
+func (c *explainer) trustpointHere(what string) choice {
+	lines := []string{"certificate file PEM ! " + what, "private-key file PEM"}
 	if t, ok := c.trustpoint(""); ok {
-		return c.add(t.Origin, "! "+lacks)
+		return c.add(t.Origin, lines...)
 	}
-	return c.add(origin.Line{}, "crypto pki trustpoint NAME", " ! "+lacks)
+	return c.add(origin.Line{}, "crypto pki trustpoint NAME", " ca-certificate file PEM", " "+lines[0], " "+lines[1])
+}
+
+// trustThere makes the peer trust our CA.
+func (c *explainer) trustThere() choice {
+	return c.there("crypto pki trustpoint NAME", " ca-certificate file PEM ! the CA of our certificate")
 }
 
 func (c *explainer) trustpointNames() string {
@@ -99,7 +105,7 @@ func (c *explainer) noCertificateHere(p policy.ISAKMP) {
 	if len(c.trustpoints()) == 0 {
 		sentence = fmt.Sprintf("%s authenticates with %s, and there is no trustpoint with a certificate here.", upper(policyName(p)), p.Auth)
 	}
-	pki := c.trustpointHere("a certificate and its private key for " + p.Auth.String())
+	pki := c.trustpointHere("ours, for " + p.Auth.String())
 	if !c.hasKey() {
 		c.blame(2, true, "no certificate to prove ourselves with", sentence, pki)
 		return
@@ -123,7 +129,7 @@ func (c *explainer) noCertificate(e event.Event, w event.Failed) {
 	}
 	c.blame(2, true, "no certificate that the peer asks for",
 		fmt.Sprintf("No certificate here can be shown to %s (%s): %s.", c.report.Peer, c.trustpointNames(), w.Reason),
-		c.trustpointHere("a certificate of a CA that the peer asks for"))
+		c.trustpointHere("of a CA that the peer asks for"))
 }
 
 func (c *explainer) certUntrusted(_ event.Event, w event.Failed) {
@@ -134,7 +140,7 @@ func (c *explainer) certUntrusted(_ event.Event, w event.Failed) {
 	c.report.Both = w.Certificate.Issuer != ""
 	c.blame(2, true, "the peer's certificate leads to no CA of ours",
 		fmt.Sprintf("%s shows a certificate, %s; it leads to no CA that is trusted here (%s).", c.report.Peer, theirs(w.Certificate), c.trustpointNames()),
-		c.add(origin.Line{}, "crypto pki trustpoint NAME", " ! with the certificate of "+issuer), c.there("crypto pki trustpoint NAME", " ! with a certificate of a CA that "+c.side()+" trusts"))
+		c.add(origin.Line{}, "crypto pki trustpoint NAME", " ca-certificate file PEM ! of "+issuer), c.there("crypto pki trustpoint NAME", " certificate file PEM ! of a CA that "+c.side()+" trusts"))
 }
 
 func (c *explainer) certExpired(e event.Event, w event.Failed) {
@@ -210,7 +216,7 @@ func (c *explainer) certIdentity(_ event.Event, w event.Failed) {
 	}
 	c.blame(2, true, "the certificate does not name the peer",
 		fmt.Sprintf("%s calls itself %s, but its certificate, %s, is not for that name.", c.report.Peer, named(w), theirs(w.Certificate)),
-		c.there("crypto isakmp identity dn"), c.there("crypto pki trustpoint NAME", " ! a certificate with "+w.Identity+" in its subjectAltName"))
+		c.there("crypto isakmp identity dn"), c.there("crypto pki trustpoint NAME", " certificate file PEM ! with "+w.Identity+" in its subjectAltName"))
 }
 
 // maps are the certificate maps that a certificate of the peer may have to fit.
@@ -241,5 +247,5 @@ func (c *explainer) fitMap(m *policy.CertificateMap, w event.Failed) choice {
 func (c *explainer) badSignature(e event.Event, w event.Failed) {
 	c.blame(2, false, "the signature does not prove the certificate",
 		fmt.Sprintf("The signature of %s does not prove the key of its certificate, %s: the certificate and the private key there do not belong together, or a message was changed on its way.", c.report.Peer, theirs(w.Certificate)),
-		c.there("crypto pki trustpoint NAME", " rsakeypair THE-KEY-OF-THE-CERTIFICATE"))
+		c.there("crypto pki trustpoint NAME", " private-key file PEM ! of the certificate"))
 }

@@ -170,16 +170,16 @@ func (c *explainer) notified(w event.Failed) func() {
 		}
 	case "INVALID-CERT-AUTHORITY", "INVALID-CERTIFICATE", "INVALID-CERT-ENCODING", "CERT-TYPE-UNSUPPORTED":
 		return tell(2, "the peer refused our certificate", "it refused our certificate"+c.ourCertificate()+". It does not trust the CA, or the certificate is not valid, revoked or of a kind it does not take.",
-			c.there("crypto pki trustpoint NAME", " ! with the CA of our certificate"), c.trustpointHere("a certificate of a CA that the peer trusts"))
+			c.trustThere(), c.trustpointHere("of a CA that the peer trusts"))
 	case "CERTIFICATE-UNAVAILABLE":
-		return tell(2, "the peer has no certificate of ours", "it has or got no certificate to prove us with.", c.there("crypto pki trustpoint NAME", " ! with the CA of our certificate"))
+		return tell(2, "the peer has no certificate of ours", "it has or got no certificate to prove us with.", c.trustThere())
 	case "INVALID-SIGNATURE", "INVALID-HASH-INFORMATION", "AUTHENTICATION-FAILED":
 		if !c.signs() {
 			return tell(2, "the peer did not take our authentication", "it did not take our authentication. The pre-shared keys differ, or it expects us under another identity.",
 				c.keyHere(w.Identity), c.there("crypto isakmp key THE-SAME-KEY address "+c.entry.Local.String()))
 		}
 		return tell(2, "the peer did not take our signature", "it did not take our signature. It does not trust our certificate"+c.ourCertificate()+", or it expects us under another identity.",
-			c.there("crypto pki trustpoint NAME", " ! with the CA of our certificate"), c.identityHere())
+			c.trustThere(), c.identityHere())
 	case "INVALID-ID-INFORMATION":
 		if w.Phase == 1 {
 			return tell(2, "the peer does not know our identity", "it does not know us under the identity we gave it.",

@@ -61,5 +61,5 @@ func (c *explainer) listName() string {
 func (c *explainer) fragmented(_ event.Event, w event.Failed) {
 	c.blame(1, false, "fragments of the peer's message are missing",
 		fmt.Sprintf("%s sent a message in fragments, and they never became a whole one (%s): some are lost on the way each time, or it counts them in a way of its own.", c.report.Peer, w.Reason),
-		c.there("no crypto isakmp fragmentation"), c.there("crypto pki trustpoint NAME", " ! a shorter chain of certificates, or keys on a curve instead of RSA"))
+		c.there("no crypto isakmp fragmentation"), c.there("crypto pki trustpoint NAME", " certificate file PEM ! a shorter chain, or a key on a curve instead of RSA"))
 }

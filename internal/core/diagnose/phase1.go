@@ -71,7 +71,7 @@ func (c *explainer) noPolicy(e event.Event, w event.Failed) {
 	diff := differences(p, o)
 	here := c.changes(p, diff)
 	if o.Auth.Signature() && !c.canSign(o.Auth) {
-		here = together(here, c.trustpointHere("a certificate and its key for "+o.Auth.String()))
+		here = together(here, c.trustpointHere("ours, for "+o.Auth.String()))
 	}
 	if !c.Settings.Negotiable(o.Verdict()) {
 		here = together(here, c.shieldOff())
@@ -127,7 +127,7 @@ func (c *explainer) otherCurve(own, offer policy.ISAKMP) bool {
 	}
 	c.blame(2, true, "the certificates' keys are on different curves",
 		fmt.Sprintf("%s signs with %s, the certificate here with %s: in IKEv1 both have to be on one curve.", c.report.Peer, curve(offer.Auth), curve(own.Auth)),
-		c.trustpointHere("a certificate with a key on "+curve(offer.Auth)), c.there("crypto pki trustpoint NAME", " ! a certificate with a key on "+curve(own.Auth)))
+		c.trustpointHere("with a key on "+curve(offer.Auth)), c.there("crypto pki trustpoint NAME", " certificate file PEM ! with a key on "+curve(own.Auth)))
 	return true
 }
 

@@ -141,6 +141,13 @@ func (c *explainer) modeMismatch(e event.Event, w event.Failed) {
 		c.setStep()
 		return
 	}
+	if i := slices.IndexFunc(sets, func(t policy.TransformSet) bool { return t.Require }); e.Role == event.Initiator && w.LastSent == "" && i >= 0 {
+		c.report.Both = true
+		c.blame(3, true, "transport mode cannot carry this traffic",
+			fmt.Sprintf("Transform set %s requires transport mode, which is for traffic between the two gateways themselves; access list %s protects other traffic.", sets[i].Name, c.listName()),
+			c.modeHere(sets[i], suite.Tunnel))
+		return
+	}
 	if e.Role == event.Initiator {
 		c.blame(3, false, "the peer wants the other mode", fmt.Sprintf("%s refused the mode of what was offered (%s).", c.report.Peer, setWords(sets)),
 			c.there(" mode "+sets[0].Mode.String()), c.modeHere(sets[0], 1-sets[0].Mode))
