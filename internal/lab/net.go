@@ -20,6 +20,8 @@ type Options struct {
 	Name string
 	// MTU of every link in octets; 0 means 1500.
 	MTU int
+	// NAT puts a masquerading NAT between the routers, see [NAT].
+	NAT bool
 }
 
 // Net is a lab that stands. Its methods may be used by several goroutines.
@@ -54,7 +56,7 @@ func Up(o Options) (*Net, error) {
 	if err := n.Down(); err != nil {
 		return nil, err
 	}
-	if err := n.build(o.MTU); err != nil {
+	if err := n.build(o); err != nil {
 		return nil, errors.Join(err, n.Down())
 	}
 	return n, nil
@@ -81,7 +83,7 @@ func (n *Net) Down() error {
 		return err
 	}
 	var errs []error
-	for _, h := range Hosts() {
+	for _, h := range n.hosts() {
 		errs = append(errs, dropNamespace(n.path(h)))
 	}
 	if err := os.RemoveAll(n.Dir()); err != nil {
@@ -107,7 +109,7 @@ func named(name string) (*Net, error) {
 	return &Net{name: name}, nil
 }
 
-func (n *Net) build(mtu int) error {
+func (n *Net) build(o Options) error {
 	if err := os.MkdirAll(n.Dir(), 0o755); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
@@ -119,8 +121,17 @@ func (n *Net) build(mtu int) error {
 			return fmt.Errorf("%s: %w", h, err)
 		}
 	}
-	for _, w := range [][4]string{{HostA, Eth, R1, Inside}, {R1, Outside, R2, Outside}, {R2, Inside, HostB, Eth}} {
-		if err := n.wire(mtu, w[0], w[1], w[2], w[3]); err != nil {
+	links := [][4]string{{HostA, Eth, R1, Inside}, {R2, Inside, HostB, Eth}}
+	if !o.NAT {
+		links = append(links, [4]string{R1, Outside, R2, Outside})
+	}
+	for _, w := range links {
+		if err := n.wire(o.MTU, w[0], w[1], w[2], w[3]); err != nil {
+			return err
+		}
+	}
+	if o.NAT {
+		if err := n.buildNAT(o.MTU); err != nil {
 			return err
 		}
 	}

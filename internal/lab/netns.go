@@ -159,7 +159,7 @@ func (n *Net) endProcesses() error {
 	sig := syscall.SIGTERM
 	for {
 		left := 0
-		for _, h := range Hosts() {
+		for _, h := range n.hosts() {
 			pids, err := n.processes(h)
 			if err != nil {
 				return err

@@ -88,7 +88,7 @@ func Other(router string) string {
 // its addresses ("10.10.10.10").
 func HostOf(word string) (string, error) {
 	w := strings.ToLower(strings.TrimSpace(word))
-	for _, h := range Hosts() {
+	for _, h := range append(Hosts(), NAT) {
 		if h == w {
 			return h, nil
 		}
