@@ -21,7 +21,8 @@ func labCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return labRun(c, o) },
 	}
-	c.PersistentFlags().StringVar(&o.Peer, "peer", tour.Culvert, "who is at R2: culvert or strongswan")
+	c.PersistentFlags().StringVar(&o.Peer, "peer", tour.Culvert, "who is at R2: culvert, strongswan, or kernel (strongSwan on a Linux kernel of its own)")
+	c.PersistentFlags().StringVar(&o.Scenario, "scenario", "", "what is special: "+strings.Join(tour.Scenarios(), ", "))
 	c.PersistentFlags().StringVar(&o.Name, "lab", "lab", "name of the lab, so that several can stand at once")
 	down := &cobra.Command{
 		Use: "down", Short: "Take the lab away", Args: cobra.NoArgs,
@@ -46,8 +47,8 @@ func labCommand() *cobra.Command {
 
 // labReady makes sure of the rights, and of the path of this program.
 func labReady(o *tour.Options) (err error) {
-	if o.Peer != tour.Culvert && o.Peer != tour.StrongSwan {
-		return bad("culvert: --peer %s: expected %s or %s", o.Peer, tour.Culvert, tour.StrongSwan)
+	if err := o.Check(); err != nil {
+		return bad("culvert: %v", err)
 	}
 	if err := lab.EnsureRoot(o.Name); err != nil {
 		return no("culvert: %v", err)

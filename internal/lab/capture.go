@@ -34,7 +34,7 @@ func (c Count) String() string {
 
 func (c *Count) add(src netip.Addr) {
 	switch {
-	case Site(R1).Contains(src) || src == Addr(R1, Outside):
+	case Site(R1).Contains(src) || src == Addr(R1, Outside) || src == NATAddr():
 		c.A++
 	case Site(R2).Contains(src) || src == Addr(R2, Outside):
 		c.B++

@@ -64,9 +64,11 @@ func natAddresses() error {
 		if err := netlink.RouteAdd(r); err != nil {
 			return fmt.Errorf("lab: route to %s via %s: %w", router, device, err)
 		}
-		proxy := filepath.Join("/proc/sys/net/ipv4/conf", device, "proxy_arp")
-		if err := os.WriteFile(proxy, []byte("1"), 0); err != nil {
-			return fmt.Errorf("lab: cannot set %s: %w", proxy, err)
+		// Answer for the other router, and at once.
+		for setting, value := range map[string]string{"conf/" + device + "/proxy_arp": "1", "neigh/" + device + "/proxy_delay": "0"} {
+			if err := os.WriteFile(filepath.Join("/proc/sys/net/ipv4", setting), []byte(value), 0); err != nil {
+				return fmt.Errorf("lab: cannot set %s: %w", setting, err)
+			}
 		}
 	}
 	return nil

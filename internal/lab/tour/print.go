@@ -58,15 +58,30 @@ func (t *story) check(ok bool, format string, args ...any) {
 	t.print("%s %s\n", t.paint(red, "✗"), text)
 }
 
-func (t *story) topology(peer string) {
+func (t *story) topology(peer string, s scenario) {
 	who := "culvert run -c examples/r2.cfg"
-	if peer == StrongSwan {
+	switch peer {
+	case StrongSwan:
 		who = "strongSwan"
+	case Kernel:
+		who = "strongSwan, on a Linux kernel of its own"
 	}
-	t.print("%s\n\n", t.paint(bold, "Two sites, one tunnel"))
-	t.print("  site A                                 the outside                                site B\n")
-	t.print("  10.10.10.10 ──── 10.10.10.1 R1 198.51.100.1 ════ 198.51.100.2 R2 10.20.20.1 ──── 10.20.20.20\n\n")
+	t.print("%s\n\n", t.paint(bold, s.title))
+	if s.nat {
+		t.print("  site A                                   the outside                                     site B\n")
+		t.print("  10.10.10.10 ── 10.10.10.1 R1 198.51.100.1 ══ NAT 198.51.100.9 ══ 198.51.100.2 R2 10.20.20.1 ── 10.20.20.20\n\n")
+	} else {
+		t.print("  site A                                 the outside                                site B\n")
+		t.print("  10.10.10.10 ──── 10.10.10.1 R1 198.51.100.1 ════ 198.51.100.2 R2 10.20.20.1 ──── 10.20.20.20\n\n")
+	}
 	t.print("  R1: culvert run -c examples/r1.cfg\n  R2: %s\n", who)
+	for router := range s.edits {
+		if router == 1 && peer != Culvert || len(s.edits[router]) == 0 {
+			continue
+		}
+		t.title(fmt.Sprintf("What is different from examples/r%d.cfg", router+1), "")
+		t.print("%s", s.difference(router))
+	}
 }
 
 func (t *story) verdict() {

@@ -9,26 +9,26 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
-	"culvert/examples"
 	"culvert/internal/lab"
-	"culvert/internal/lab/swan"
 )
 
 // Peers that may stand at R2.
 const (
 	Culvert    = "culvert"
-	StrongSwan = "strongswan"
+	StrongSwan = "strongswan" // in the namespace of R2, with its own user-space ESP
+	Kernel     = "kernel"     // strongSwan on a Linux kernel of its own, which has AH and ESP
 )
 
 // Options of a lab.
 type Options struct {
 	Name   string // of the lab
 	Binary string // path of culvert
-	Peer   string // at R2: Culvert or StrongSwan
+	Peer   string // at R2: Culvert, StrongSwan or Kernel
+	// Scenario is one of Scenarios, "" for the tunnel of the examples.
+	Scenario string
 }
 
 // Sites is a lab whose gateways run.
@@ -36,46 +36,82 @@ type Sites struct {
 	Net  *lab.Net
 	R1   *lab.Gateway
 	Peer string
+
+	scenario scenario
+}
+
+// Check says what is wrong with the options.
+func (o Options) Check() error {
+	s, err := scenarioOf(o.Scenario)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains([]string{Culvert, StrongSwan, Kernel}, o.Peer) {
+		return fmt.Errorf("lab: peer %q: expected %s, %s or %s", o.Peer, Culvert, StrongSwan, Kernel)
+	}
+	if !slices.Contains(s.peers, o.Peer) {
+		what := "the tunnel of the examples"
+		if s.name != "" {
+			what = "scenario " + s.name
+		}
+		return fmt.Errorf("lab: peer %q: %s can have %s", o.Peer, what, strings.Join(s.peers, " or "))
+	}
+	return nil
 }
 
 // Up makes the network and starts both gateways.
 func Up(ctx context.Context, o Options) (*Sites, error) {
-	if o.Peer != Culvert && o.Peer != StrongSwan {
-		return nil, fmt.Errorf("lab: peer %q: expected %s or %s", o.Peer, Culvert, StrongSwan)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
-	n, err := lab.Up(lab.Options{Name: o.Name})
+	scene, err := scenarioOf(o.Scenario)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sites{Net: n, Peer: o.Peer}
-	if s.R1, err = start(ctx, n, lab.R1, o.Binary, "r1.cfg", examples.R1); err == nil {
-		if o.Peer == StrongSwan {
-			_, err = swan.Start(n, lab.R2, strongSwan())
-		} else {
-			_, err = start(ctx, n, lab.R2, o.Binary, "r2.cfg", examples.R2)
-		}
-	}
+	n, err := lab.Up(lab.Options{Name: o.Name, NAT: scene.nat})
 	if err != nil {
-		return nil, errors.Join(err, n.Down())
+		return nil, err
+	}
+	s := &Sites{Net: n, Peer: o.Peer, scenario: scene}
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(err, s.Down())
 	}
 	return s, nil
 }
 
-func start(ctx context.Context, n *lab.Net, router, binary, file, text string) (*lab.Gateway, error) {
-	path := filepath.Join(n.Dir(), file)
+// start writes the files and runs the gateways.
+func (s *Sites) start(ctx context.Context, o Options) (err error) {
+	if s.scenario.credentials != nil {
+		if err := s.scenario.credentials(s.Net.Dir()); err != nil {
+			return err
+		}
+	}
+	if s.R1, err = s.gateway(ctx, 0, o.Binary); err != nil {
+		return err
+	}
+	if o.Peer == Culvert {
+		_, err = s.gateway(ctx, 1, o.Binary)
+		return err
+	}
+	return s.strongSwan(ctx, o.Peer)
+}
+
+// gateway runs Culvert at R1 (0) or R2 (1).
+func (s *Sites) gateway(ctx context.Context, router int, binary string) (*lab.Gateway, error) {
+	text, err := s.scenario.configuration(router)
+	if err != nil {
+		return nil, err
+	}
+	host := []string{lab.R1, lab.R2}[router]
+	path := file(s.Net, host)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return n.StartGateway(ctx, router, lab.GatewayOptions{Binary: binary, Config: path})
+	return s.Net.StartGateway(ctx, host, lab.GatewayOptions{Binary: binary, Config: path})
 }
 
-// strongSwan is examples/r2.cfg in strongSwan's words.
-func strongSwan() swan.Config {
-	return swan.Config{
-		IKE: "aes256-sha256-modp2048", ESP: "aes256-sha256-modp2048", PSK: "Tunnel-of-two-sites",
-		ChildLife: time.Hour, IKELife: 24 * time.Hour,
-	}
-}
+// Down takes the lab away.
+func (s *Sites) Down() error { return s.Net.Down() }
 
 // ErrNotAsItShouldBe is returned by Run when something was not as it should be;
 // what, has been printed.
@@ -91,12 +127,19 @@ type story struct {
 // Run shows the tour: it makes the lab, tells what happens and takes it down.
 func Run(ctx context.Context, o Options, w io.Writer, color bool) (err error) {
 	t := &story{w: w, color: color}
-	t.topology(o.Peer)
+	scene, err := scenarioOf(o.Scenario)
+	if err != nil {
+		return err
+	}
+	if err := o.Check(); err != nil {
+		return err
+	}
+	t.topology(o.Peer, scene)
 	s, err := Up(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Net.Down()) }()
+	defer func() { err = errors.Join(err, s.Down()) }()
 	if err := t.tell(ctx, s); err != nil {
 		return err
 	}
@@ -115,6 +158,10 @@ func (t *story) tell(ctx context.Context, s *Sites) error {
 	if err != nil {
 		return err
 	}
+	far, err := s.Net.Capture(lab.R2, lab.Outside)
+	if err != nil {
+		return err
+	}
 	ping, err := s.Net.Ping(ctx, lab.HostA, "10.20.20.20", pings)
 	if err != nil {
 		return err
@@ -123,22 +170,37 @@ func (t *story) tell(ctx context.Context, s *Sites) error {
 	if err != nil {
 		return err
 	}
+	beyond, err := far.Stop()
+	if err != nil {
+		return err
+	}
 	t.steps(ctx, s)
 	t.title("The exchange, as R1 saw it", "culvert show crypto exchange")
-	t.ask(ctx, s, "show", "crypto", "exchange")
+	t.seen(t.ask(ctx, s, "show", "crypto", "exchange"), "the exchange", s.scenario.exchange)
 	t.title("A ping from host to host, through the tunnel", "ping 10.20.20.20, from 10.10.10.10")
 	t.text(ping.Output)
 	t.check(ping.Received == pings, "%d of %d pings were answered", ping.Received, pings)
 	t.title("Phase 1 at R1", "culvert show crypto isakmp sa")
 	t.check(strings.Contains(t.ask(ctx, s, "show", "crypto", "isakmp", "sa"), "QM_IDLE"), "the ISAKMP SA at R1 is QM_IDLE")
+	if s.scenario.name != "" {
+		t.title("The same, with what was agreed", "culvert show crypto isakmp sa detail")
+		t.seen(t.ask(ctx, s, "show", "crypto", "isakmp", "sa", "detail"), "the ISAKMP SA", s.scenario.isakmp)
+	}
 	t.title("Phase 2 at R1", "culvert show crypto ipsec sa")
 	sa := t.ask(ctx, s, "show", "crypto", "ipsec", "sa")
 	t.check(strings.Contains(sa, fmt.Sprintf("#pkts encaps: %d,", pings)) && strings.Contains(sa, fmt.Sprintf("#pkts decaps: %d,", pings)),
 		"R1 sealed %d packets and opened %d", pings, pings)
+	t.seen(sa, "the IPsec SAs", s.scenario.ipsec)
 	t.title("On the outside wire, captured between R1 and R2", "")
 	t.text(wire.String())
-	t.check(wire.Sealed() == 2*pings, "%d ESP packets for %d pings and their answers", wire.Sealed(), pings)
+	sealed := s.scenario.sealed(wire)
+	t.check(sealed == 2*pings && wire.Sealed() == sealed, "%d %s for %d pings and their answers", sealed, s.scenario.carrier, pings)
 	t.check(wire.Cleartext.Total() == 0 && wire.Lost == 0, "%d packets of the sites in clear", wire.Cleartext.Total())
+	if s.scenario.nat {
+		t.title("Beyond the NAT, captured at R2", "")
+		t.text(beyond.String())
+		t.check(beyond.Sealed() == 2*pings && beyond.Cleartext.Total() == 0, "%d %s and %d packets of the sites in clear", beyond.Sealed(), s.scenario.carrier, beyond.Cleartext.Total())
+	}
 	return nil
 }
 
@@ -162,6 +224,19 @@ func (t *story) steps(ctx context.Context, s *Sites) {
 	}
 	t.ask(ctx, s, "explain")
 	t.check(ok, "all five steps are ok and the tunnel is up")
+}
+
+// seen checks that every word stands in an answer.
+func (t *story) seen(text, where string, words []string) {
+	var missing []string
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			missing = append(missing, fmt.Sprintf("%q", strings.TrimSpace(w)))
+		}
+	}
+	if len(missing) > 0 {
+		t.check(false, "%s lacks %s", where, strings.Join(missing, ", "))
+	}
 }
 
 // ask runs a command against R1 and prints its answer.
