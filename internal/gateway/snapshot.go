@@ -9,6 +9,7 @@ import (
 
 	"culvert/internal/core/diagnose"
 	"culvert/internal/core/flow"
+	"culvert/internal/core/ike"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 	"culvert/internal/core/status"
@@ -25,15 +26,22 @@ func (g *Gateway) snapshot(ctx context.Context) *status.Gateway {
 	s := &status.Gateway{
 		Hostname: g.hostname, Version: g.options.Version, Started: g.started, Now: now, Settings: g.settings,
 		Sets: g.sets(), Entries: g.options.Config.Entries(), Lifetime: g.options.Config.DefaultLifetime,
+		Dynamic: templates(g.options.Config.Templates()),
 	}
 	stats, waiting := g.db.Stats(), g.path.Stats()
 	s.BadSPI, s.BadICV, s.Replayed = waiting.Drop(fastpath.BadSPI), waiting.Drop(fastpath.BadICV), waiting.Drop(fastpath.Replayed)
 	g.do(ctx, func() {
 		s.ISAKMP = g.engine.ISAKMP(now)
 		s.Failures = g.engine.Failures()
+		asked := map[policy.FlowID]ike.Defined{}
+		for _, d := range g.engine.Defined() {
+			asked[d.ID] = d
+		}
 		for _, f := range stats.Flows {
 			if configured, ok := g.settings.Flow(f.ID); ok {
 				s.Flows = append(s.Flows, g.flow(now, configured, f))
+			} else if d, ok := asked[f.ID]; ok {
+				s.Flows = append(s.Flows, g.dynamicFlow(now, d, f))
 			}
 		}
 	})
@@ -44,6 +52,29 @@ func (g *Gateway) snapshot(ctx context.Context) *status.Gateway {
 	s.NotIPsec = hits.NotIPsec
 	s.Lists = g.lists(stats, hits)
 	return s
+}
+
+// templates groups the entries of dynamic maps by map.
+func templates(entries []policy.Entry) []status.DynamicMap {
+	var out []status.DynamicMap
+	for _, e := range entries {
+		if n := len(out); n == 0 || out[n-1].Name != e.DynamicMap {
+			out = append(out, status.DynamicMap{Name: e.DynamicMap})
+		}
+		m := &out[len(out)-1]
+		m.Entries = append(m.Entries, e)
+	}
+	return out
+}
+
+// dynamicFlow is a flow that a peer asked of a dynamic entry. On the loop's goroutine.
+func (g *Gateway) dynamicFlow(now time.Time, d ike.Defined, x sadb.FlowStats) status.Flow {
+	out := g.flow(now, d.Flow, x)
+	out.Dynamic = fmt.Sprintf("%s/%d", d.Entry.DynamicMap, d.Entry.DynamicSeq)
+	if !out.Peer.IsValid() {
+		out.Peer = netip.AddrPortFrom(d.Peer, portIKE)
+	}
+	return out
 }
 
 func (g *Gateway) sets() []policy.TransformSet {
@@ -143,9 +174,12 @@ func (g *Gateway) applied(l *flow.List) []string {
 
 // evidence is what explain judges by.
 func (g *Gateway) evidence(s *status.Gateway) diagnose.Evidence {
-	up := map[policy.FlowID]bool{}
+	up, dynamic := map[policy.FlowID]bool{}, map[policy.FlowID]diagnose.DynamicFlow{}
 	for _, f := range s.Flows {
 		up[f.ID] = len(f.Children) > 0
+		if f.Dynamic != "" {
+			dynamic[f.ID] = diagnose.DynamicFlow{Peer: f.Peer.Addr(), From: f.Dynamic, Selectors: f.Selectors}
+		}
 	}
-	return diagnose.Evidence{Settings: g.settings, Now: s.Now, ISAKMP: s.ISAKMP, Up: up, Failures: s.Failures}
+	return diagnose.Evidence{Settings: g.settings, Now: s.Now, ISAKMP: s.ISAKMP, Up: up, Failures: s.Failures, Flows: dynamic}
 }

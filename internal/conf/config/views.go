@@ -90,6 +90,22 @@ func (c *Config) Entries() []policy.Entry {
 	return out
 }
 
+// Templates is every entry of every crypto dynamic-map, for show crypto
+// dynamic-map. Map and Seq are those of the dynamic map.
+func (c *Config) Templates() []policy.Entry {
+	x := indexOf(c)
+	var out []policy.Entry
+	for i := range c.DynamicMaps {
+		d := &c.DynamicMaps[i]
+		for j := range d.Entries {
+			e, _ := x.entry(d, &d.Entries[j], &Interface{}, netip.Addr{})
+			e.Dynamic, e.DynamicMap, e.DynamicSeq = true, d.Name, d.Entries[j].Seq
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // shown is an entry, complete or not; the complete ones of a dynamic map.
 func (x *index) shown(m *CryptoMap, e *MapEntry, f *Interface, local netip.Addr) []policy.Entry {
 	if e.Dynamic != "" {

@@ -283,10 +283,10 @@ func TestInterfaceListForAH(t *testing.T) {
 // A dynamic entry has a report for each peer that came by it.
 func TestDynamicEntry(t *testing.T) {
 	s := settings()
-	s.Entries[0].Dynamic, s.Entries[0].Peers, s.Entries[0].ACL = true, nil, nil
+	s.Entries[0].Dynamic, s.Entries[0].DynamicMap, s.Entries[0].DynamicSeq, s.Entries[0].Peers, s.Entries[0].ACL = true, "DYN", 10, nil, nil
 	want(t, Explain(Evidence{Settings: s, Now: now})[0], told{"idle", 0, true, false, "Nothing is wrong so far: crypto map CMAP 10 waits for the peer to begin", ""})
 	id := policy.FlowID{Map: "CMAP", Seq: 65536, Line: 1}
-	e := Evidence{Settings: s, Now: now, ISAKMP: phase1("QM_IDLE"), Up: map[policy.FlowID]bool{id: true}, Flows: map[policy.FlowID]DynamicFlow{id: {Peer: peer, Entry: 10}}}
+	e := Evidence{Settings: s, Now: now, ISAKMP: phase1("QM_IDLE"), Up: map[policy.FlowID]bool{id: true}, Flows: map[policy.FlowID]DynamicFlow{id: {Peer: peer, From: "DYN/10"}}}
 	want(t, Explain(e)[0], told{"up", 0, true, false, "The tunnel to 198.51.100.2 is up: 1 flow that it asked for protected", ""})
 	other := failure(event.Responder, event.Failed{Phase: 1, Code: event.WrongKey, LastReceived: "MM3"})
 	other.Peer = netip.MustParseAddrPort("198.51.100.3:500")

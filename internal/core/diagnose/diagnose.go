@@ -110,7 +110,7 @@ type Evidence struct {
 // DynamicFlow is a flow that a peer asked of a dynamic crypto map entry.
 type DynamicFlow struct {
 	Peer      netip.Addr
-	Entry     int // sequence number of the dynamic entry
+	From      string // the dynamic map and its entry: "DYN/10"
 	Selectors flow.Selectors
 }
 
@@ -299,8 +299,9 @@ func (c *explainer) side() string {
 // of a dynamic entry are what its peers asked for, so all of them have SAs.
 func (c *explainer) flows() (up, down []policy.Flow) {
 	if c.entry.Dynamic {
+		from := fmt.Sprintf("%s/%d", c.entry.DynamicMap, c.entry.DynamicSeq)
 		for id := range c.Up {
-			if f, ok := c.Flows[id]; ok && c.Up[id] && f.Peer == c.report.Peer && f.Entry == c.entry.Seq && id.Map == c.entry.Map {
+			if f, ok := c.Flows[id]; ok && c.Up[id] && f.Peer == c.report.Peer && f.From == from && id.Map == c.entry.Map {
 				up = append(up, policy.Flow{ID: id, Selectors: f.Selectors, Entry: c.entry})
 			}
 		}
