@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ type mistake struct {
 
 func mistakes() []mistake {
 	none := [2]string{}
+	const aggressive = theKey + " address PEER\ncrypto isakmp peer address PEER\n set aggressive-mode client-endpoint ipv4-address LOCAL\n"
 	const acl500 = "access-list 101 permit udp host PEER host LOCAL eq isakmp\n"
 	const line102 = "access-list 102 permit ip HERENET 0.0.0.255 FARNET 0.0.0.255"
 	return []mistake{
@@ -60,8 +62,12 @@ func mistakes() []mistake {
 		{"extended sequence numbers on one side", " mode tunnel", " mode tunnel\n esn", 3, "", none, false},
 		{"transport mode required", " mode tunnel", " mode transport require", 3, "mode transport require", none, false},
 		{"PFS with a curve on one side", " set transform-set STRONG", " set transform-set STRONG\n set pfs group31", 5, "set pfs group31", none, false},
-		{"legacy PFS offered", " set transform-set STRONG", " set transform-set STRONG\n set pfs group2\ncrypto engine compliance shield disable", 5, "", none, false},
+		{"legacy PFS offered", " set transform-set STRONG", " set transform-set STRONG\n set pfs group2\n match address 102\ncrypto engine compliance shield disable\ncrypto map CMAP 10 ipsec-isakmp", 5, "set pfs group2", none, false},
 		{"responder-only", " set transform-set STRONG", " set transform-set STRONG\n responder-only", 5, "responder-only", none, false},
+		{"aggressive mode without leave", theKey + " address PEER\n", theKey + " address PEER\n!\n", 2, "", [2]string{theKey + " address PEER\n", aggressive}, false},
+		{"aggressive mode forbidden", theKey + " address PEER\n", aggressive + "crypto isakmp aggressive-mode disable\n", 2, "crypto isakmp aggressive-mode disable", [2]string{theKey + " address PEER\n", aggressive}, false},
+		{"profile for another name", " match address 102", " match address 102\n set isakmp-profile P\ncrypto isakmp profile P\n keyring default\n match identity host other.example.net", 2, "", none, false},
+		{"keyring without the key", " match address 102", " match address 102\n set isakmp-profile P\ncrypto keyring RING\n pre-shared-key address 192.0.2.77 key " + theKey + "\ncrypto isakmp profile P\n keyring RING\n match identity address PEER", 2, "", none, false},
 		{"legacy policy", "group 19", "group 5", 2, "", [2]string{"group 19", "group 5"}, true},
 		{"legacy policy offered", "group 19", "group 5\ncrypto engine compliance shield disable", 2, "", [2]string{"group 19", "group 5"}, false},
 		{"legacy transform set", "esp-aes 256 esp-sha256-hmac", "esp-3des esp-md5-hmac", 3, "", [2]string{"esp-aes 256 esp-sha256-hmac", "esp-3des esp-md5-hmac"}, true},
@@ -168,6 +174,9 @@ func ways(x diagnose.Report) (out [][]diagnose.Fix) {
 	}
 }
 
+// keyPlace is where a fix leaves the key to be written.
+var keyPlace = regexp.MustCompile(`\bkey KEY\b`)
+
 // apply edits the texts as the fixes say. KEY stands for the key that both share.
 func apply(t *testing.T, texts [2]string, fixes []diagnose.Fix) [2]string {
 	t.Helper()
@@ -178,7 +187,7 @@ func apply(t *testing.T, texts [2]string, fixes []diagnose.Fix) [2]string {
 	pieces := make([]piece, len(lines))
 	var end []string
 	for _, f := range fixes {
-		write := strings.Split(strings.ReplaceAll(strings.Join(f.Write, "\n"), "key KEY ", "key "+theKey+" "), "\n")
+		write := strings.Split(keyPlace.ReplaceAllString(strings.Join(f.Write, "\n"), "key "+theKey), "\n")
 		if f.Line == 0 {
 			end = append(end, write...)
 			continue

@@ -36,6 +36,7 @@ interface GigabitEthernet0/1
  crypto map CMAP
 ip route FARNET 255.255.255.0 PEER
 access-list 101 permit esp host PEER host LOCAL
+access-list 101 permit ahp host PEER host LOCAL
 access-list 101 permit udp host PEER host LOCAL eq isakmp
 access-list 101 permit udp host PEER host LOCAL eq non500-isakmp
 access-list 102 permit ip HERENET 0.0.0.255 FARNET 0.0.0.255
