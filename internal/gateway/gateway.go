@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"time"
 
 	"culvert/internal/conf/config"
@@ -58,6 +59,7 @@ type Gateway struct {
 	path    *fastpath.Path
 	guard   *guard.Guard
 	guardOf guard.Config
+	defined sync.Mutex // over guardOf.Defined, and the guard's copy of it
 	sockets map[netip.AddrPort]*udpsock.Conn
 	mtu     map[string]int // of the devices, by IOS name of the interface
 

@@ -159,6 +159,14 @@ func (w *World) apply(h *Host, out []door.Output) {
 		case door.Remove:
 			delete(h.Children, o.Child)
 			h.DB.Remove(o.Child)
+		case door.Define:
+			if err := h.DB.Define(o.Flow); err != nil {
+				panic("sim: " + err.Error()) // the engine names no flow twice
+			}
+		case door.Undefine:
+			if _, err := h.DB.Undefine(o.Flow); err != nil {
+				panic("sim: " + err.Error())
+			}
 		case door.Unreachable:
 			h.Unreachable++
 		case door.Observe:
