@@ -155,14 +155,14 @@ func culprits(r simulationJSON, alone bool) (out []diagnose.Report) {
 }
 
 // ways are the ways out that can be gone here: every choice whose lines are on
-// the side that reports.
+// the side that reports, and that need no files beside them, as a trustpoint does.
 func ways(x diagnose.Report) (out [][]diagnose.Fix) {
 	for n := 1; ; n++ {
 		var way []diagnose.Fix
 		foreign := false
 		for _, f := range x.Fixes {
 			if f.Choice == n {
-				way, foreign = append(way, f), foreign || f.Side != x.Hostname
+				way, foreign = append(way, f), foreign || f.Side != x.Hostname || strings.Contains(strings.Join(f.Write, "\n"), "! a certificate and its private key")
 			}
 		}
 		if way == nil {

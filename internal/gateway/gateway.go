@@ -28,6 +28,7 @@ import (
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 	"culvert/internal/edge/fastpath"
+	"culvert/internal/edge/fetch"
 	"culvert/internal/edge/guard"
 	"culvert/internal/edge/udpsock"
 	"culvert/internal/face/control"
@@ -61,6 +62,7 @@ type Gateway struct {
 	guardOf guard.Config
 	defined sync.Mutex // over guardOf.Defined, and the guard's copy of it
 	sockets map[netip.AddrPort]*udpsock.Conn
+	fetcher *fetch.Fetcher
 	mtu     map[string]int // of the devices, by IOS name of the interface
 
 	inputs   chan door.Input // from the network
@@ -86,7 +88,7 @@ func New(o Options) *Gateway {
 		options: o, hostname: o.Config.Hostname, settings: &settings, started: time.Now(),
 		db: sadb.New(rand.Reader), sockets: map[netip.AddrPort]*udpsock.Conn{}, mtu: map[string]int{},
 		inputs: make(chan door.Input, inputQueue), asks: make(chan door.Input, inputQueue), computed: make(chan door.Computed, 16), calls: make(chan func()), parted: make(chan struct{}),
-		compute: make(chan struct{}, workers()), journal: newJournal(o.Log), base: map[policy.FlowID]baseline{},
+		compute: make(chan struct{}, workers()), fetcher: fetch.New(), journal: newJournal(o.Log), base: map[policy.FlowID]baseline{},
 	}
 	if o.Name != "" {
 		g.hostname = o.Name

@@ -83,6 +83,8 @@ func (g *Gateway) carryOut(ctx context.Context, out []door.Output) {
 			g.send(o)
 		case door.Compute:
 			g.start(ctx, o)
+		case door.Fetch:
+			g.fetch(ctx, o)
 		case door.Install:
 			g.install(o)
 		case door.Remove:
@@ -139,6 +141,16 @@ func (g *Gateway) start(ctx context.Context, o door.Compute) {
 		case <-ctx.Done():
 		}
 	}()
+}
+
+// fetch gets a document for the engine; the answer comes back as an input.
+func (g *Gateway) fetch(ctx context.Context, o door.Fetch) {
+	g.fetcher.Start(ctx, o, func(a door.Fetched) {
+		select {
+		case g.asks <- a:
+		case <-ctx.Done():
+		}
+	})
 }
 
 // install puts SAs into the data path. Once there is an outbound one, what

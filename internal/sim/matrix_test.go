@@ -8,6 +8,7 @@ import (
 
 	"culvert/internal/core/door"
 	"culvert/internal/core/event"
+	"culvert/internal/core/policy"
 	"culvert/internal/core/suite"
 )
 
@@ -105,6 +106,11 @@ func TestLossMatrix(t *testing.T) {
 func runWeather(t *testing.T, w weather, side string, seed uint64, options ...option) {
 	t.Helper()
 	a, b := sites(options...)
+	runSettings(t, w, side, seed, a, b)
+}
+
+func runSettings(t *testing.T, w weather, side string, seed uint64, a, b *policy.Settings) {
+	t.Helper()
 	x, r1, r2 := world(t, seed, a, b)
 	x.Link = w.link(x.Rand())
 	initiator, responder := r1, r2

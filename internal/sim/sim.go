@@ -34,6 +34,9 @@ type World struct {
 	Now   time.Time
 	Hosts []*Host
 	Link  Link
+	// Web answers what engines fetch over HTTP, after the delay it says; ok false
+	// for never. nil answers nothing.
+	Web func(door.Fetch) (answer door.Fetched, delay time.Duration, ok bool)
 	// Sniff sees every datagram sent, before Link decides.
 	Sniff func(from *Host, d door.Send)
 	// Keeps chooses the events that hosts remember; nil keeps all. A day of a
@@ -169,12 +172,25 @@ func (w *World) apply(h *Host, out []door.Output) {
 			}
 		case door.Unreachable:
 			h.Unreachable++
+		case door.Fetch:
+			w.fetch(h, o)
 		case door.Observe:
 			in, out := h.DB.Used(o.Child)
 			w.push(w.Now, h, door.Observed{Child: o.Child, In: in, Out: out})
 		case door.Emit:
 			h.remember(o.Event)
 		}
+	}
+}
+
+// fetch asks the world's web. The answer is for that question, whatever it says.
+func (w *World) fetch(h *Host, f door.Fetch) {
+	if w.Web == nil {
+		return
+	}
+	if answer, delay, ok := w.Web(f); ok {
+		answer.ID = f.ID
+		w.push(w.Now.Add(delay), h, answer)
 	}
 }
 

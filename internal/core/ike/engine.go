@@ -21,6 +21,7 @@ import (
 	"culvert/internal/core/flow"
 	"culvert/internal/core/ikev1"
 	"culvert/internal/core/isakmp"
+	"culvert/internal/core/pki"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 )
@@ -55,6 +56,7 @@ type Engine struct {
 
 	deadlines deadlines
 	memory    memory
+	evidence  *pki.Cache // of revocation, shared by all negotiations
 }
 
 type cookies struct{ initiator, responder isakmp.Cookie }
@@ -74,7 +76,7 @@ func New(s *policy.Settings, random io.Reader) *Engine {
 		half: newHalfOpen(), peers: newPeers(),
 		all: map[*ikev1.SA]*deadline{}, jobs: map[uint64]*ikev1.SA{}, spis: map[uint32]struct{}{},
 		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{}, defined: map[policy.FlowID]*defined{}, turns: map[turnOf]int{},
-		memory: newMemory(),
+		memory: newMemory(), evidence: pki.NewCache(),
 	}
 }
 
@@ -97,6 +99,12 @@ func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Ou
 		if sa := e.jobs[in.ID]; sa != nil {
 			delete(e.jobs, in.ID)
 			sa.Computed(c, in.ID, in.Result)
+			e.after(c, sa)
+		}
+	case door.Fetched:
+		if sa := e.jobs[in.ID]; sa != nil {
+			delete(e.jobs, in.ID)
+			sa.Fetched(c, in)
 			e.after(c, sa)
 		}
 	case door.Expire:
@@ -129,6 +137,7 @@ func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
 		NewChild: func() sadb.ChildID { e.lastChild++; return e.lastChild },
 		NewJob:   func(s *ikev1.SA) uint64 { e.lastJob++; e.jobs[e.lastJob] = s; return e.lastJob },
 		Others:   e.others,
+		Evidence: e.evidence,
 	}
 }
 

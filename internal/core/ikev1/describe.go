@@ -6,6 +6,7 @@ import (
 
 	"culvert/internal/core/event"
 	"culvert/internal/core/isakmp"
+	"culvert/internal/core/pki"
 )
 
 // version1 is the version octet of a header: major 1, minor 0.
@@ -40,10 +41,32 @@ func detail(p isakmp.Payload) string {
 		if d, err := isakmp.ParseDelete(p.Body); err == nil {
 			return detailDelete(d)
 		}
+	case isakmp.PayloadCert:
+		return detailCert(p.Body)
+	case isakmp.PayloadCertReq:
+		if r, err := isakmp.ParseCert(p.Body); err == nil && len(r.Data) > 0 {
+			return isakmp.NameText(r.Data)
+		}
+	case isakmp.PayloadSig:
+		return fmt.Sprintf("%d octets", len(p.Body))
 	case isakmp.PayloadVendorID:
 		return isakmp.VendorName(p.Body)
 	}
 	return ""
+}
+
+// detailCert names a certificate; nobody vouches for it yet.
+func detailCert(body []byte) string {
+	p, err := isakmp.ParseCert(body)
+	if err != nil {
+		return ""
+	}
+	if p.Encoding == isakmp.CertX509 {
+		if s, err := pki.Summarize(p.Data); err == nil {
+			return s.Subject
+		}
+	}
+	return fmt.Sprintf("%s, %d octets", p.Encoding, len(p.Data))
 }
 
 func detailSA(body []byte) string {

@@ -64,6 +64,7 @@ import (
 	"culvert/internal/core/event"
 	"culvert/internal/core/flow"
 	"culvert/internal/core/isakmp"
+	"culvert/internal/core/pki"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 )
@@ -89,6 +90,8 @@ type Context struct {
 	// Others reports whether the engine holds another ISAKMP SA or an IPsec
 	// SA with this SA's peer; without one, INITIAL-CONTACT is sent.
 	Others func(*SA) bool
+	// Evidence is what is known of revocation, for all SAs; nil keeps nothing.
+	Evidence *pki.Cache
 
 	Out      []door.Output
 	Outcomes []Outcome
@@ -197,6 +200,10 @@ type Refusal struct {
 	// Who the peer says it is, the RFC word for that sort of name, and the isakmp
 	// profile that recognises it; empty when that is not the matter.
 	Identity, Kind, Profile string
+	// Certificate is the peer's and Revocations are the looks that were taken,
+	// when a certificate is the matter.
+	Certificate event.Certificate
+	Revocations []event.Revocation
 }
 
 func (r *Refusal) Error() string { return r.Reason }

@@ -86,8 +86,10 @@ func (k *keys) phase2IV(p policy.ISAKMP, id uint32) []byte {
 // authHash is HASH_I and HASH_R:
 //
 //	prf(SKEYID, g^x own | g^x peer | CKY own | CKY peer | SAi_b | ID own)
+//
+// A signature that is tied to a hash has the HMAC of that one for its prf.
 func authHash(p policy.ISAKMP, skeyid crypt.Secret, own, peer []byte, ownCookie, peerCookie isakmp.Cookie, sa, id []byte) []byte {
-	return crypt.PRF(p.Hash, skeyid, own, peer, ownCookie[:], peerCookie[:], sa, id)
+	return crypt.PRF(crypt.SignatureHash(p.Auth, p.Hash), skeyid, own, peer, ownCookie[:], peerCookie[:], sa, id)
 }
 
 // keymat is the keying material of one IPsec SA (RFC 2409 5.5):

@@ -34,8 +34,12 @@ type phase1State struct {
 	gxi, gxr []byte
 	own      []byte // body of our ID payload
 	peer     []byte // body of the peer's, as it was in AM1
-	private  crypt.Private
-	natt     bool // the peer speaks RFC 3947
+	// trustpoint proves us, once it is chosen; requested are the names of the CAs
+	// that the peer has asked for.
+	trustpoint *policy.Trustpoint
+	requested  [][]byte
+	private    crypt.Private
+	natt       bool // the peer speaks RFC 3947
 	// trying: Responder and the keys are those of an AM2 whose proof is being
 	// checked. Anybody may have sent it.
 	trying bool
@@ -251,7 +255,7 @@ func (s *SA) refuseMessage(c *Context, m *message, err error) {
 	if r.Authentic {
 		// The peer has the key: it can read why, and its word ends the negotiation.
 		f := event.Failed{Phase: 1, Code: r.Code, Reason: r.Reason, LastSent: s.phase1.flight.sent.Name, LastReceived: m.name,
-			Identity: r.Identity, Kind: r.Kind, Profile: r.Profile}
+			Identity: r.Identity, Kind: r.Kind, Profile: r.Profile, Certificate: r.Certificate, Revocations: r.Revocations}
 		if m.sealed {
 			s.keys.iv = m.nextIV
 		}
@@ -299,6 +303,7 @@ func (s *SA) tellRefusal(c *Context, m *message, r *Refusal) {
 func (s *SA) take(c *Context, m *message) {
 	s.phase1.took, s.phase1.notified = m.name, 0
 	s.phase1.flight = flight{sent: s.phase1.flight.sent, received: m.raw}
+	s.learnRequests(m)
 	s.received(c, m)
 }
 
@@ -446,6 +451,7 @@ func (s *SA) phase1Failure(pending bool) event.Failed {
 	case x.refused != nil && x.refused.Code != event.WrongKey:
 		f.Code, f.Reason = x.refused.Code, x.refused.Reason
 		f.Identity, f.Kind, f.Profile = x.refused.Identity, x.refused.Kind, x.refused.Profile
+		f.Certificate, f.Revocations = x.refused.Certificate, x.refused.Revocations
 	case x.garbled > 0:
 		f.Code, f.Reason = event.WrongKey, "the peer's message after the key exchange does not decrypt or its hash is wrong"
 	case x.notified == isakmp.NotifyNoProposalChosen && (x.awaits == "MM2" || x.awaits == "AM2"):

@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"time"
@@ -56,6 +57,8 @@ type SA struct {
 	questions map[uint32]struct{}     // numbers of the questions of dead peer detection that are open
 	heard     time.Time               // the last authentic message
 	dead      bool
+	leaf      *x509.Certificate // by which the peer has proved itself; nil with a pre-shared key
+	fetching  *fetching         // nil when nothing is on its way
 }
 
 func newSA(c *Context, conn int, role event.Role, local, remote netip.AddrPort) *SA {
@@ -202,6 +205,9 @@ func (s *SA) Deadline() time.Time {
 	}
 	sooner(s.Expires)
 	sooner(s.keepalive)
+	if s.fetching != nil {
+		sooner(s.fetching.until)
+	}
 	if s.phase1 != nil {
 		sooner(s.phase1.flight.next)
 		if s.Expires.IsZero() {
@@ -220,7 +226,8 @@ func (s *SA) Tick(c *Context) {
 	if s.dead {
 		return
 	}
-	if s.phase1 != nil {
+	s.tickFetch(c)
+	if s.phase1 != nil && !s.dead {
 		s.tickPhase1(c)
 	}
 	if s.dead {

@@ -239,8 +239,8 @@ func caNames(ts []policy.Trustpoint) string {
 	return join(w)
 }
 
-// asError finds the Error in err.
-func asError(err error) *Error {
+// AsError finds the Error in err, nil when there is none.
+func AsError(err error) *Error {
 	var e *Error
 	errors.As(err, &e)
 	return e

@@ -101,7 +101,7 @@ func run(c Claim) (*Peer, error) {
 func refused(t *testing.T, story string, c Claim, code event.Code, words ...string) {
 	t.Helper()
 	p, err := run(c)
-	e := asError(err)
+	e := AsError(err)
 	if e == nil || p != nil {
 		t.Errorf("%s: %v, want %s", story, err, code)
 		return

@@ -208,6 +208,9 @@ func (q *Inquiry) Fail(now time.Time, l *Look, why string) {
 	q.miss(l.Method, l.URL, l.cert, why)
 }
 
+// Skip says that a Look was not taken, and why. Its URL is not to blame.
+func (q *Inquiry) Skip(l *Look, why string) { q.miss(l.Method, l.URL, l.cert, why) }
+
 // judged is what a JudgeJob finds: one of the two.
 type judged struct {
 	list   *list

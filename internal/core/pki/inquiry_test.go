@@ -72,7 +72,7 @@ func (s *settled) inquire(now time.Time) (*Inquiry, error) {
 
 func (s *settled) wants(story string, err error, code event.Code, words ...string) {
 	s.t.Helper()
-	e := asError(err)
+	e := AsError(err)
 	if code == "" {
 		if err != nil {
 			s.t.Errorf("%s: %v", story, err)
@@ -275,7 +275,7 @@ func TestOrderOfMethods(t *testing.T) {
 			s.web[answerURL] = s.answer(s.root, s.leaf, ocsp.Revoked, noon.Add(time.Hour), nil)
 		}
 		_, err := s.inquire(noon)
-		e := asError(err)
+		e := AsError(err)
 		if v.code == "" && err != nil || v.code != "" && (e == nil || e.Code != v.code) {
 			t.Errorf("%+v: %v", v, err)
 		}

@@ -144,7 +144,7 @@ func FuzzClaim(f *testing.F) {
 		if err == nil && !slices.Equal(p.Leaf().Raw, leaf.Raw) {
 			t.Fatalf("%x proves the peer", der)
 		}
-		if err != nil && asError(err) == nil {
+		if err != nil && AsError(err) == nil {
 			t.Fatalf("no Error: %v", err)
 		}
 	})

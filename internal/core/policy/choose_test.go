@@ -75,7 +75,7 @@ func TestUsable(t *testing.T) {
 		{Priority: 1, Cipher: suite.TripleDES, KeyBits: 192, Hash: suite.SHA1, Auth: suite.PSK, Group: 14},
 		{Priority: 2, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.MD5, Auth: suite.PSK, Group: 14},
 		{Priority: 3, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA1, Auth: suite.PSK, Group: 2},
-		{Priority: 4, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA256, Auth: suite.RSASig, Group: 14},
+		{Priority: 4, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA256, Auth: suite.RSAEncr, Group: 14},
 		{Priority: 5, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA256, Auth: suite.PSK, Group: 99},
 		{Priority: 6, Cipher: suite.AESCBC, KeyBits: 128, Hash: suite.SHA256, Auth: suite.PSK, Group: 14},
 	}}

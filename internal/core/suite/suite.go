@@ -305,10 +305,9 @@ func (a Auth) Row() *AuthRow {
 	case PSK:
 		return &AuthRow{"pre-share", "Pre-Shared Key", "psk", OK}
 	case RSASig:
-		// Never until certificates are built: a policy with it is not offered.
-		return &AuthRow{"rsa-sig", "Rivest-Shamir-Adleman Signature", "rsig", Never}
+		return &AuthRow{"rsa-sig", "Rivest-Shamir-Adleman Signature", "rsig", OK}
 	case ECDSA256, ECDSA384, ECDSA521:
-		return &AuthRow{"ecdsa-sig", "Elliptic Curve Digital Signature Algorithm", "esig", Never}
+		return &AuthRow{"ecdsa-sig", "Elliptic Curve Digital Signature Algorithm", "esig", OK}
 	case RSAEncr:
 		return &AuthRow{"rsa-encr", "Rivest-Shamir-Adleman Encryption", "renc", Never}
 	}
