@@ -113,7 +113,12 @@ func TestTunnelWithStrongSwan(t *testing.T) {
 }
 
 func (s scenario) run(t *testing.T, begins string) {
-	b := newBench(t, time.Minute)
+	s.on(newBench(t, time.Minute), begins)
+}
+
+// on runs the scenario on a bench.
+func (s scenario) on(b *bench, begins string) {
+	t := b.t
 	s.r1.Filter = letIn(lab.R1)
 	r1, r2 := b.culvert(lab.R1, s.r1), b.strongSwan(s.r2)
 	stop := b.capture(lab.R1, lab.Outside)

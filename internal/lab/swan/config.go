@@ -25,8 +25,10 @@ type Config struct {
 	IKE        string // IKE proposals; aes128-sha1-modp2048
 	ESP        string // ESP proposals, with a group for PFS; aes128-sha1
 	PSK        string // labsecret
-	LocalID    string // the router's outside address
-	RemoteID   string // the other router's outside address
+	// Certs makes both ends prove themselves by certificates instead of the PSK.
+	Certs    *Certs
+	LocalID  string // the router's outside address
+	RemoteID string // the other router's outside address
 	// LocalTS and RemoteTS are the protected networks; the two sites.
 	LocalTS, RemoteTS netip.Prefix
 	// IKELife and ChildLife are when strongSwan renews; 4 h and 1 h. What it
@@ -44,6 +46,28 @@ type Config struct {
 	ConnLines, ChildLines, CharonLines string
 	// Whole replaces the whole swanctl.conf.
 	Whole string
+}
+
+// Certs are what strongSwan proves itself with, and the CA it proves the other
+// router with, in PEM.
+type Certs struct{ CA, Cert, Key []byte }
+
+// The files of Certs, below the peer's directory where swanctl looks for them.
+const (
+	caFile   = "x509ca/lab-ca.pem"
+	certFile = "x509/own.pem"
+	keyFile  = "private/own.pem"
+)
+
+// auth are the lines of a section local or remote.
+func (c *Config) auth(own bool) string {
+	switch {
+	case c.Certs == nil:
+		return "auth = psk"
+	case own:
+		return "auth = pubkey\n    certs = own.pem"
+	}
+	return "auth = pubkey\n    cacerts = lab-ca.pem"
 }
 
 func (c *Config) fill(host string) {
@@ -97,9 +121,9 @@ func (c *Config) swanctl(host string) string {
   rand_time = 0
   unique = replace
   %s
-  local { auth = psk
+  local { %s
     id = %s }
-  remote { auth = psk
+  remote { %s
     id = %s }
   children { net {
     local_ts = %s
@@ -115,7 +139,7 @@ func (c *Config) swanctl(host string) string {
 } }
 secrets { ike-lab { secret = "%s" } }
 `, c.Version, yes(c.Aggressive), lab.Addr(host, lab.Outside), lab.Addr(lab.Other(host), lab.Outside), c.IKE,
-		yes(c.Encap), int(c.DPD.Seconds()), int(c.IKELife.Seconds()), c.ConnLines, c.LocalID, c.RemoteID,
+		yes(c.Encap), int(c.DPD.Seconds()), int(c.IKELife.Seconds()), c.ConnLines, c.auth(true), c.LocalID, c.auth(false), c.RemoteID,
 		c.LocalTS, c.RemoteTS, c.ESP, int(c.ChildLife.Seconds()), c.Start, c.ChildLines, c.PSK)
 }
 

@@ -117,10 +117,22 @@ func (p *Peer) furnish(host string, c Config) error {
 	for _, f := range [][2]string{
 		{"strongswan.conf", c.daemon(plugins)},
 		// swanctl reads its own: the daemon's paths are not those it sees.
-		{"client.conf", "swanctl { load = random openssl }\n"},
+		{"client.conf", "swanctl { load = random openssl pem pkcs1 pkcs8 x509 }\n"},
 		{"swanctl.conf", c.swanctl(host)},
 	} {
 		if err := os.WriteFile(filepath.Join(p.dir, f[0]), []byte(f[1]), 0o600); err != nil {
+			return fmt.Errorf("swan: %w", err)
+		}
+	}
+	if c.Certs == nil {
+		return nil
+	}
+	for name, content := range map[string][]byte{caFile: c.Certs.CA, certFile: c.Certs.Cert, keyFile: c.Certs.Key} {
+		path := filepath.Join(p.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fmt.Errorf("swan: %w", err)
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return fmt.Errorf("swan: %w", err)
 		}
 	}
