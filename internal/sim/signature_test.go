@@ -231,7 +231,7 @@ func refusals() []refusal {
 	}
 }
 
-// Each refusal, in both roles of the one that refuses: it has its code and its
+// CVE-2004-0155: each refusal, in both roles of the one that refuses: it has its code and its
 // words, the peer reads the notification, and no SA is left.
 func TestRefusedCertificates(t *testing.T) {
 	for _, r := range refusals() {

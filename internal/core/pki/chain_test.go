@@ -178,6 +178,7 @@ func TestAnchorsAndOurOwnChain(t *testing.T) {
 	refused(t, "no CA", c, event.CertUntrusted, "no trustpoint has one")
 }
 
+// A chain that the peer made itself leads nowhere (CVE-2004-0590).
 func TestRefusedChains(t *testing.T) {
 	w := newWorld(t)
 	stranger, twin := newWorld(t), newWorld(t)
@@ -259,7 +260,8 @@ func ipRange(p string) []*net.IPNet {
 	return []*net.IPNet{n}
 }
 
-// Signature AND chain are mandatory (racoon CVE-2004-0155, CVE-2004-0607).
+// Signature AND chain are mandatory (racoon CVE-2004-0155, CVE-2004-0607), and a
+// key of another kind proves nothing (CVE-2020-16088).
 func TestRefusedSignatures(t *testing.T) {
 	w := newWorld(t)
 	honest := w.issue(w.root, nil)
@@ -290,7 +292,7 @@ var bigKey = sync.OnceValue(func() crypto.Signer {
 	return k
 })
 
-// Tiny, even and giant keys are refused before any arithmetic with them.
+// CVE-2017-9022: tiny, even and giant keys are refused before any arithmetic with them.
 func TestCertificatesWithWeirdKeys(t *testing.T) {
 	w := newWorld(t)
 	w.key = bigKey()
@@ -314,6 +316,7 @@ func TestCertificatesWithWeirdKeys(t *testing.T) {
 	}
 }
 
+// CVE-2017-9023: certificates are bounded, strict DER.
 func TestBoundsOfAClaim(t *testing.T) {
 	w := newWorld(t)
 	honest := w.issue(w.root, nil)

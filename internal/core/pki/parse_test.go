@@ -128,7 +128,7 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-// What a stranger's CERT payloads hold ends in an Error, never in a panic, and
+// CVE-2017-9023: what a stranger's CERT payloads hold ends in an Error, never in a panic, and
 // never in a Peer: no mutation keeps both the signature and the chain.
 func FuzzClaim(f *testing.F) {
 	w := newWorld(&testing.T{})
