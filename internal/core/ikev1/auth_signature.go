@@ -232,7 +232,7 @@ func (s *SA) checkSignature(c *Context, m *message, id isakmp.Identification, ha
 	c.compute(s, pki.CheckJob(claim), func(c *Context, r crypt.Result) {
 		peer, ok := r.Value.(*pki.Peer)
 		if !ok {
-			then(c, s.refuseCertificate(c, m, r.Err))
+			then(c, s.refuseCertificate(c, m, id, r.Err))
 			return
 		}
 		s.leaf = peer.Leaf()
@@ -242,7 +242,7 @@ func (s *SA) checkSignature(c *Context, m *message, id isakmp.Identification, ha
 		}
 		s.inquire(c, peer, func(c *Context, err error) {
 			if err != nil {
-				then(c, s.refuseCertificate(c, m, err))
+				then(c, s.refuseCertificate(c, m, id, err))
 				return
 			}
 			told := pki.Describe(peer.Leaf())
@@ -266,13 +266,14 @@ func (s *SA) allowed(c *Context, m *message, id isakmp.Identification, peer *pki
 	}
 	told := pki.Describe(peer.Leaf())
 	told.Trustpoint = peer.Trustpoint.Name
-	return s.refuseCertificate(c, m, &pki.Error{Code: event.CertUntrusted, Certificate: told,
+	return s.refuseCertificate(c, m, id, &pki.Error{Code: event.CertUntrusted, Certificate: told,
 		Reason: "the peer's certificate " + told.Subject + " is proved by trustpoint " + peer.Trustpoint.Name + ", which isakmp profile " + profile.Name + " does not use"})
 }
 
 // refuseCertificate makes a Refusal of an error of package pki.
-func (s *SA) refuseCertificate(c *Context, m *message, err error) *Refusal {
-	r := &Refusal{Code: event.CertUntrusted, Notify: isakmp.NotifyInvalidCertificate, Reason: m.name + ": " + err.Error(), Authentic: m.sealed}
+func (s *SA) refuseCertificate(c *Context, m *message, id isakmp.Identification, err error) *Refusal {
+	r := &Refusal{Code: event.CertUntrusted, Notify: isakmp.NotifyInvalidCertificate, Reason: m.name + ": " + err.Error(), Authentic: m.sealed,
+		Identity: id.String(), Kind: id.Type.String()}
 	if e := pki.AsError(err); e != nil {
 		r.Code, r.Certificate, r.Revocations = e.Code, e.Certificate, e.Revocations
 		r.Certificate.Refused = e.Reason

@@ -75,10 +75,13 @@ func check(c Claim) (*Peer, error) {
 		return nil, err
 	}
 	if err := CheckIdentity(leaf, c.Identity); err != nil {
+		AsError(err).Certificate.Trustpoint = p.Trustpoint.Name
 		return nil, err
 	}
 	if maps := p.Trustpoint.Match; len(maps) > 0 && !slices.ContainsFunc(maps, func(m *policy.CertificateMap) bool { return MapFits(m, leaf) }) {
-		return nil, refuse(event.CertIdentity, leaf, "the peer's certificate %s fits no certificate map of the trustpoint %s", label(leaf), p.Trustpoint.Name)
+		e := refuse(event.CertIdentity, leaf, "the peer's certificate %s fits no certificate map of the trustpoint %s", label(leaf), p.Trustpoint.Name)
+		e.Certificate.Trustpoint = p.Trustpoint.Name
+		return nil, e
 	}
 	return p, nil
 }

@@ -5,12 +5,16 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 
 	"culvert/internal/core/authority"
 	"culvert/internal/lab"
@@ -116,6 +120,178 @@ func TestGroupsWithStrongSwan(t *testing.T) {
 					ike: "AES_CBC-256 HMAC_SHA2_256_128 " + word[1], esp: "AES_CBC-256 HMAC_SHA2_256_128 " + word[1],
 				}
 				s.on(b, begins)
+			})
+		}
+	}
+}
+
+// Aggressive mode with certificates, and distinguished names for identities.
+func TestCertificateVariantsWithStrongSwan(t *testing.T) {
+	const dn = "C=XX, O=lab, CN=r%d.lab"
+	for _, v := range []struct {
+		name   string
+		global string
+		swan   func(*swan.Config)
+		ident  string
+	}{
+		{"aggressive mode", "crypto isakmp peer address 198.51.100.2\n set aggressive-mode client-endpoint ipv4-address 198.51.100.1\n", func(c *swan.Config) { c.Aggressive = true }, "198.51.100.2"},
+		{"distinguished names", "crypto isakmp identity dn\n", func(c *swan.Config) { c.LocalID, c.RemoteID = fmt.Sprintf(`"`+dn+`"`, 2), fmt.Sprintf(`"`+dn+`"`, 1) }, "CN=r2.lab,O=lab,C=XX"},
+		{"host names", "crypto isakmp identity hostname\nip domain name lab\n", func(c *swan.Config) { c.LocalID, c.RemoteID = "r2.lab", "r1.lab" }, "r2.lab"},
+	} {
+		for _, begins := range []string{lab.R1, lab.R2} {
+			t.Run(v.name+"/"+begins+" begins", func(t *testing.T) {
+				b := newBench(t, time.Minute)
+				i := b.issue(authority.P256, nil)
+				c := swan.Config{IKE: "aes256-sha256-ecp256", ESP: "aes256-sha256", Certs: i.swan(b, lab.R2)}
+				v.swan(&c)
+				r1 := b.culvert(lab.R1, router{Policies: signedPolicy("ecdsa-sig", "aes 256", "sha256", 19), Sets: set("T1", "esp-aes 256 esp-sha256-hmac"),
+					Global: i.trustpoint(b, lab.R1, "none") + v.global})
+				r2 := b.strongSwan(c)
+				if begins == lab.R2 {
+					if out, err := r2.Initiate(b.ctx); err != nil {
+						t.Fatalf("%v\n%s", err, out)
+					}
+				}
+				b.ping(lab.HostA, lab.HostB)
+				b.ping(lab.HostB, lab.HostA)
+				if sas := b.isakmp(r1); len(sas) != 1 || sas[0].PeerIdentity != v.ident {
+					t.Errorf("one ISAKMP SA with %s: %+v", v.ident, sas)
+				}
+				b.up(r1)
+			})
+		}
+	}
+}
+
+// website serves documents in a router's namespace.
+func (b *bench) website(host string, pages map[string][]byte) {
+	b.t.Helper()
+	var l net.Listener
+	err := b.net.In(host, func() (err error) {
+		l, err = net.Listen("tcp", lab.Addr(host, lab.Outside).String()+":8080")
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if page, ok := pages[r.URL.Path]; ok {
+			_, _ = w.Write(page) // who asked may have gone
+			return
+		}
+		http.NotFound(w, r)
+	})}
+	go func() { _ = s.Serve(l) }() // ends with the test
+	b.t.Cleanup(func() { _ = s.Close() })
+}
+
+// Whether strongSwan's certificate was revoked is asked at the place that it
+// names, and what is found out decides; explain says it.
+func TestRevocationWithStrongSwan(t *testing.T) {
+	const at = "http://198.51.100.2:8080/"
+	for _, v := range []struct {
+		name, check string
+		revoked, up bool
+		code        string
+	}{
+		{"on the list", "crl", true, false, "cert-revoked"}, {"not on the list", "crl", false, true, ""},
+		{"the responder knows", "ocsp", true, false, "cert-revoked"}, {"the responder is content", "ocsp", false, true, ""},
+	} {
+		for _, begins := range []string{lab.R1, lab.R2} {
+			t.Run(v.name+"/"+begins+" begins", func(t *testing.T) {
+				b := newBench(t, time.Minute)
+				i := b.issue(authority.P256, func(host string, c *x509.Certificate) {
+					if host == lab.R2 {
+						c.CRLDistributionPoints, c.OCSPServer = []string{at + "crl"}, []string{at + "ocsp"}
+					}
+				})
+				b.website(lab.R2, i.pages(b, v.revoked))
+				r1 := b.culvert(lab.R1, router{Policies: signedPolicy("ecdsa-sig", "aes 256", "sha256", 19), Global: i.trustpoint(b, lab.R1, v.check)})
+				r2 := b.strongSwan(swan.Config{IKE: "aes256-sha256-ecp256", Certs: i.swan(b, lab.R2)})
+				b.meets(r1, r2, begins, v.up, v.code)
+			})
+		}
+	}
+}
+
+// pages are a list and an answer about R2's certificate.
+func (i issued) pages(b *bench, revoked bool) map[string][]byte {
+	b.t.Helper()
+	now, status := time.Now(), ocsp.Good
+	var on []*x509.Certificate
+	if revoked {
+		on, status = append(on, i.cert[lab.R2]), ocsp.Revoked
+	}
+	list, err := i.ca.CRL(now, now.Add(time.Hour), on, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	answer, err := i.ca.OCSP(i.cert[lab.R2], status, now, now.Add(time.Hour), nil, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return map[string][]byte{"/crl": list, "/ocsp": answer}
+}
+
+// meets lets one side begin; the tunnel comes up, or does not and explain says why.
+func (b *bench) meets(r1 *lab.Gateway, r2 *swan.Peer, begins string, up bool, code string) {
+	b.t.Helper()
+	if begins == lab.R2 {
+		out, err := r2.Initiate(b.ctx)
+		if up == (err != nil) {
+			b.t.Fatalf("strongSwan: %v\n%s", err, out)
+		}
+	}
+	if up {
+		b.ping(lab.HostA, lab.HostB)
+		b.up(r1)
+		return
+	}
+	if begins == lab.R1 {
+		if r, err := b.net.PingWith(b.ctx, lab.HostA, addressOf(lab.HostB), lab.PingOptions{Count: 1}); err == nil && r.Received > 0 {
+			b.t.Fatal("a ping is answered")
+		}
+	}
+	b.until("explain says "+code, func() error {
+		reports, status := b.explained(r1)
+		if status != 1 || len(reports) != 1 || string(reports[0].Reason) != code {
+			return fmt.Errorf("exit status %d, %+v", status, reports)
+		}
+		return nil
+	})
+}
+
+// A certificate that is wrong at either end: nothing comes up, and explain says
+// what Culvert knows of it.
+func TestWrongCertificatesWithStrongSwan(t *testing.T) {
+	past := func(host string) func(string, *x509.Certificate) {
+		return func(h string, c *x509.Certificate) {
+			if h == host {
+				c.NotAfter = time.Now().Add(-time.Hour)
+			}
+		}
+	}
+	for _, v := range []struct {
+		name    string
+		change  func(string, *x509.Certificate)
+		strange string // whose certificate is of another CA
+		code    string
+	}{
+		{"strongSwan's is expired", past(lab.R2), "", "cert-expired"},
+		{"strongSwan's is of another CA", nil, lab.R2, "cert-untrusted"},
+		{"ours is expired", past(lab.R1), "", "peer-refused"},
+		{"ours is of another CA", nil, lab.R1, "peer-refused"},
+	} {
+		for _, begins := range []string{lab.R1, lab.R2} {
+			t.Run(v.name+"/"+begins+" begins", func(t *testing.T) {
+				b := newBench(t, time.Minute)
+				i, other := b.issue(authority.P256, v.change), b.issue(authority.P256, nil)
+				if v.strange != "" {
+					i.key[v.strange], i.cert[v.strange] = other.key[v.strange], other.cert[v.strange]
+				}
+				c := swan.Config{IKE: "aes256-sha256-ecp256", Certs: i.swan(b, lab.R2)}
+				r1 := b.culvert(lab.R1, router{Policies: signedPolicy("ecdsa-sig", "aes 256", "sha256", 19), Global: i.trustpoint(b, lab.R1, "none")})
+				b.meets(r1, b.strongSwan(c), begins, false, v.code)
 			})
 		}
 	}
