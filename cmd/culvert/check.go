@@ -49,6 +49,8 @@ type checked struct {
 	// Fits, with two files: whether every flow comes up. Explain says why not.
 	Fits    *bool             `json:"fits,omitempty"`
 	Explain []diagnose.Report `json:"explain,omitempty"`
+
+	who string // who may begin, when they fit
 }
 
 type checkedAs struct {
@@ -116,7 +118,12 @@ func (r *checked) conclude() {
 	}
 	result := negotiate(r.Files[0].config, r.Files[1].config)
 	fits := result.Up()
-	r.Fits, r.OK = &fits, r.OK && fits
+	r.Fits, r.OK, r.who = &fits, r.OK && fits, "whoever begins"
+	for i := range result.Rounds {
+		if result.Rounds[i].Waits != "" {
+			r.who = "when " + result.Rounds[1-i].Initiator + " begins"
+		}
+	}
 	for i := range result.Rounds {
 		if !result.Rounds[i].Up() {
 			r.Explain = down(result.Rounds[i].Reports)
@@ -161,7 +168,10 @@ func printChecked(w io.Writer, r *checked) error {
 	}
 	switch {
 	case r.Fits != nil && *r.Fits:
-		fmt.Fprintf(w, "%s and %s fit each other: every flow comes up, whoever begins.\n", r.Files[0].File, r.Files[1].File)
+		fmt.Fprintf(w, "%s and %s fit each other: every flow comes up, %s.\n", r.Files[0].File, r.Files[1].File, r.who)
+		if note := unlooked(r.Files[0].config, r.Files[1].config); note != "" {
+			fmt.Fprintln(w, note)
+		}
 	case r.Fits != nil:
 		fmt.Fprintf(w, "%s and %s do not fit each other.\n\n", r.Files[0].File, r.Files[1].File)
 		return explain.Text(w, r.Explain, explain.Options{Color: isTerminal(w)})

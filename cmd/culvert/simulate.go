@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"culvert/internal/conf/config"
 	"culvert/internal/core/diagnose"
+	"culvert/internal/core/policy"
 	"culvert/internal/face/explain"
 	"culvert/internal/face/trace"
 	"culvert/internal/sim"
@@ -30,6 +33,9 @@ func simulateCommand() *cobra.Command {
 				both[i] = cfg
 			}
 			r := negotiate(both[0], both[1])
+			if note := unlooked(both[0], both[1]); note != "" {
+				fmt.Fprintln(c.ErrOrStderr(), note)
+			}
 			print := printSimulation
 			if asJSON {
 				print = jsonSimulation
@@ -51,15 +57,43 @@ func simulateCommand() *cobra.Command {
 // hostname are told apart by their place on the command line.
 func negotiate(a, b *config.Config) *sim.Result {
 	var sites [2]sim.Site
+	var begin time.Time
 	for i, c := range []*config.Config{a, b} {
 		settings := c.Settings()
+		if len(settings.Trustpoints) > 0 {
+			begin = time.Now()
+		}
+		for j := range settings.Trustpoints {
+			if t := &settings.Trustpoints[j]; fetches(t) {
+				t.Revocation = []string{"none"}
+			}
+		}
 		settings.Hostname = c.Hostname
 		if a.Hostname == b.Hostname {
 			settings.Hostname = fmt.Sprintf("%s (%d)", c.Hostname, i+1)
 		}
 		sites[i] = sim.Site{Name: settings.Hostname, Settings: &settings}
 	}
-	return sim.Simulate(sites[0], sites[1], 1)
+	return sim.Simulate(sites[0], sites[1], 1, begin)
+}
+
+// fetches reports whether a trustpoint needs a network to look at revocation: a
+// simulation has none, and does not look then.
+func fetches(t *policy.Trustpoint) bool {
+	return len(t.CRLs) == 0 || slices.Contains(t.Revocation, "ocsp")
+}
+
+// unlooked is said where a simulation did not look at revocation.
+func unlooked(configs ...*config.Config) string {
+	for _, c := range configs {
+		settings := c.Settings()
+		if slices.ContainsFunc(settings.Trustpoints, func(t policy.Trustpoint) bool {
+			return fetches(&t) && (len(t.Revocation) == 0 || t.Revocation[0] != "none")
+		}) {
+			return "Not looked at: whether certificates are revoked. That takes lists or answers from the network, or \"crl file\"."
+		}
+	}
+	return ""
 }
 
 // printSimulation tells the first round in full, the second one only when it
@@ -67,7 +101,13 @@ func negotiate(a, b *config.Config) *sim.Result {
 func printSimulation(w io.Writer, r *sim.Result) error {
 	for i := range r.Rounds {
 		round := &r.Rounds[i]
-		if i == 1 && round.Up() && r.Rounds[0].Up() {
+		if round.Waits != "" {
+			if _, err := fmt.Fprintf(w, "%s does not begin: %s.\n", round.Initiator, round.Waits); err != nil {
+				return err
+			}
+			continue
+		}
+		if i == 1 && r.Up() && r.Rounds[0].Waits == "" {
 			_, err := fmt.Fprintf(w, "\n%s begins: the same, %s up.\nOutcome: every flow came up, whoever begins.\n", round.Initiator, plural(len(round.Outcomes), "flow"))
 			return err
 		}
@@ -77,6 +117,10 @@ func printSimulation(w io.Writer, r *sim.Result) error {
 		if err := printRound(w, round); err != nil {
 			return err
 		}
+	}
+	if r.Up() {
+		_, err := fmt.Fprintln(w, "\nOutcome: every flow came up, when the side begins that may.")
+		return err
 	}
 	_, err := fmt.Fprintln(w, "\nOutcome: not every flow came up.")
 	return err
@@ -138,6 +182,7 @@ type roundJSON struct {
 	Initiator string            `json:"initiator"`
 	Responder string            `json:"responder"`
 	Up        bool              `json:"up"`
+	Waits     string            `json:"waits,omitempty"`
 	Flows     []flowJSON        `json:"flows"`
 	Explain   []diagnose.Report `json:"explain"`
 }
@@ -156,7 +201,7 @@ func jsonSimulation(w io.Writer, r *sim.Result) error {
 	out := simulationJSON{Up: r.Up()}
 	for i := range r.Rounds {
 		x := &r.Rounds[i]
-		j := roundJSON{Initiator: x.Initiator, Responder: x.Responder, Up: x.Up(), Explain: x.Reports}
+		j := roundJSON{Initiator: x.Initiator, Responder: x.Responder, Up: x.Up(), Waits: x.Waits, Explain: x.Reports}
 		for _, o := range x.Outcomes {
 			j.Flows = append(j.Flows, flowJSON{o.Site, o.Flow.Map, o.Flow.Seq, o.Line, o.Selectors, o.Up, o.Reason})
 		}

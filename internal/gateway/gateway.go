@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"sync"
 	"time"
 
 	"culvert/internal/conf/config"
@@ -60,7 +59,6 @@ type Gateway struct {
 	path    *fastpath.Path
 	guard   *guard.Guard
 	guardOf guard.Config
-	defined sync.Mutex // over guardOf.Defined, and the guard's copy of it
 	sockets map[netip.AddrPort]*udpsock.Conn
 	fetcher *fetch.Fetcher
 	mtu     map[string]int // of the devices, by IOS name of the interface

@@ -35,34 +35,53 @@ type Round struct {
 	Initiator, Responder         string
 	InitiatorAddr, ResponderAddr netip.Addr
 	Outcomes                     []Outcome
-	Events                       []event.Event     // of both sides, in order of time
-	Reports                      []diagnose.Report // of both sides; first the one that knows what both want
+	// Waits says why the side never begins, "" when it does: it only answers, and
+	// the other round tries the same lines.
+	Waits   string
+	Events  []event.Event     // of both sides, in order of time
+	Reports []diagnose.Report // of both sides; first the one that knows what both want
 }
 
-// Up reports whether every line came up and carried a packet both ways.
+// Up reports whether every line came up and carried a packet both ways, or
+// waits to be asked for.
 func (r *Round) Up() bool {
-	return len(r.Outcomes) > 0 && !slices.ContainsFunc(r.Outcomes, func(o Outcome) bool { return !o.Up })
+	return (len(r.Outcomes) > 0 || r.Waits != "") && !slices.ContainsFunc(r.Outcomes, func(o Outcome) bool { return !o.Up })
 }
 
 // Result is two rounds: either side begins once, in a world of its own.
 type Result struct{ Rounds [2]Round }
 
-// Up reports whether every line of both sides came up, whoever began.
-func (r *Result) Up() bool { return r.Rounds[0].Up() && r.Rounds[1].Up() }
+// Up reports whether every line of both sides came up, whoever began. A side
+// that only answers is tried by the other.
+func (r *Result) Up() bool {
+	tried := len(r.Rounds[0].Outcomes) + len(r.Rounds[1].Outcomes)
+	return r.Rounds[0].Up() && r.Rounds[1].Up() && tried > 0
+}
 
-// Simulate tries two configurations against each other.
-func Simulate(a, b Site, seed uint64) *Result {
-	return &Result{[2]Round{round(a, b, seed), round(b, a, seed+1)}}
+// Simulate tries two configurations against each other. The simulation begins
+// at begin, which matters to certificates; at the zero Time it begins at a day
+// of its own.
+func Simulate(a, b Site, seed uint64, begin time.Time) *Result {
+	return &Result{[2]Round{round(a, b, seed, begin), round(b, a, seed+1, begin)}}
 }
 
 // patience is how long a round may take: longer than any negotiation.
 const patience = 3 * time.Minute
 
-func round(from, to Site, seed uint64) Round {
+func round(from, to Site, seed uint64, begin time.Time) Round {
 	w := NewWorld(seed)
+	if !begin.IsZero() {
+		w.Now = begin
+	}
 	hosts := [2]*Host{w.addSite(from), w.addSite(to)}
 	r := Round{Initiator: from.Name, Responder: to.Name, InitiatorAddr: hosts[0].Addr, ResponderAddr: hosts[1].Addr}
 	flows := between(from.Settings, hosts[1])
+	if all := len(flows); all > 0 || answers(from.Settings) {
+		flows = slices.DeleteFunc(flows, func(f policy.Flow) bool { return f.Entry.ResponderOnly && begun(to.Settings, hosts[0], f) })
+		if len(flows) == 0 {
+			r.Waits = fmt.Sprintf("no entry of %s for %s begins: they are responder-only or stand for a dynamic map", from.Name, to.Name)
+		}
+	}
 	for _, f := range flows {
 		hosts[0].Input(door.Trigger{Flow: f.ID, Packet: hosts[0].sample(f)})
 	}
@@ -77,7 +96,7 @@ func round(from, to Site, seed uint64) Round {
 	for _, f := range flows {
 		r.Outcomes = append(r.Outcomes, w.outcome(hosts, f))
 	}
-	if len(flows) == 0 {
+	if len(flows) == 0 && r.Waits == "" {
 		r.Outcomes = append(r.Outcomes, Outcome{Site: from.Name, Reason: fmt.Sprintf("no crypto map entry of %s names an address of %s", from.Name, to.Name)})
 	}
 	for i, h := range hosts {
@@ -132,6 +151,18 @@ func between(s *policy.Settings, other *Host) []policy.Flow {
 	return out
 }
 
+// answers reports whether an entry takes peers that no line names.
+func answers(s *policy.Settings) bool {
+	return slices.ContainsFunc(s.Entries, func(e policy.Entry) bool { return e.Dynamic })
+}
+
+// begun reports whether the other side begins a flow that one only answers.
+func begun(s *policy.Settings, from *Host, f policy.Flow) bool {
+	return slices.ContainsFunc(between(s, from), func(o policy.Flow) bool {
+		return !o.Entry.ResponderOnly && f.Selectors.Mirror().Covers(o.Selectors)
+	})
+}
+
 // settled reports whether nothing more will happen to the flows.
 func settled(hosts [2]*Host, flows []policy.Flow) bool {
 	open := 0
@@ -149,6 +180,7 @@ func (w *World) outcome(hosts [2]*Host, f policy.Flow) Outcome {
 		o.Reason = hosts[0].why(f.ID)
 		return o
 	}
+	f.Selectors = hosts[0].selectors(f) // of one pair of hosts, with an SA for each
 	if err := w.Probe(hosts[0], hosts[1], f); err != nil {
 		o.Reason = fmt.Sprintf("the SAs are up, but a packet from %s to %s is lost: %v", hosts[0].Name, hosts[1].Name, err)
 		return o
@@ -158,7 +190,6 @@ func (w *World) outcome(hosts [2]*Host, f policy.Flow) Outcome {
 		o.Reason = fmt.Sprintf("%s has no line for the way back", hosts[1].Name)
 		return o
 	}
-	back.Selectors = f.Selectors.Mirror()
 	if err := w.Probe(hosts[1], hosts[0], back); err != nil {
 		o.Reason = fmt.Sprintf("the SAs are up, but a packet from %s back to %s is lost: %v", hosts[1].Name, hosts[0].Name, err)
 		return o
@@ -167,11 +198,21 @@ func (w *World) outcome(hosts [2]*Host, f policy.Flow) Outcome {
 	return o
 }
 
+// selectors are those of an SA pair of the flow.
+func (h *Host) selectors(f policy.Flow) flow.Selectors {
+	for _, k := range h.Children {
+		if k.Flow == f.ID && k.In && k.Out {
+			return k.Selectors
+		}
+	}
+	return f.Selectors
+}
+
 // flowOf finds the flow under which a host holds an SA for the selectors.
 func (h *Host) flowOf(s flow.Selectors) (policy.Flow, bool) {
 	for _, k := range h.Children {
 		if k.Selectors == s {
-			return h.Engine.Settings().Flow(k.Flow)
+			return policy.Flow{ID: k.Flow, Selectors: s}, true
 		}
 	}
 	return policy.Flow{}, false

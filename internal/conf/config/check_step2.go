@@ -172,8 +172,18 @@ func (k *checker) keyUse() {
 			k.add(Warning, key.Origin, "the key is for IPv6 peers, which Culvert does not have yet", "the key is never used", "")
 		case key.Peers.Bits() == 0:
 			k.add(Warning, key.Origin, "the key is for every address", "whoever knows it can negotiate phase 1 from anywhere", "crypto isakmp key KEY address PEER")
-		case !used[i]:
+		case !used[i] && !k.dynamicApplied(): // nobody knows the peers of a dynamic map
 			k.add(Note, key.Origin, "no crypto map has a peer for the key of "+key.Peers.String(), "the key is never used", "")
 		}
 	}
+}
+
+// dynamicApplied reports whether an interface takes peers that no line names.
+func (k *checker) dynamicApplied() bool {
+	for name, applied := range k.stoodFor {
+		if name != "" && applied {
+			return true
+		}
+	}
+	return false
 }
