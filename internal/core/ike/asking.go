@@ -107,7 +107,7 @@ func (e *Engine) want(c *ikev1.Context, f policy.Flow, r request, begin func()) 
 	if slices.ContainsFunc(e.waiting[p], r.same) {
 		return
 	}
-	sa := longest(c.Now, sas)
+	sa := over(c.Now, sas, f.Entry)
 	if sa == nil && (len(e.waiting[p]) >= maxPairs || e.hidden(r.rekey)) {
 		e.unreachable(c, r.flow, r.rekey)
 		return
@@ -208,13 +208,37 @@ func (e *Engine) established(c *ikev1.Context, sa *ikev1.SA) {
 			e.after(c, o)
 		}
 	}
+	e.serve(c, p, true)
+}
+
+// serve begins what waits for phase 1 with a peer and has it now. Entries that
+// are for somebody else at that address get a phase 1 of their own with again;
+// otherwise theirs has failed, and they go on to their next peer.
+func (e *Engine) serve(c *ikev1.Context, p pair, again bool) {
 	queue := e.waiting[p]
 	delete(e.waiting, p)
 	for _, r := range queue {
-		if f, ok := e.flow(r.flow); ok {
+		f, ok := e.flow(r.flow)
+		if !ok {
+			continue
+		}
+		_, sas := e.whom(f, r)
+		switch sa := over(c.Now, sas, f.Entry); {
+		case sa != nil:
 			sa.StartQuick(c, f, r.selects, r.rekey)
+		case again:
+			e.waiting[p] = append(e.waiting[p], r)
+			e.initiate(c, p, f.Entry)
+		default:
+			e.next(c, r, p.remote)
 		}
 	}
+}
+
+// over is the ISAKMP SA for a quick mode of an entry: of those that are with
+// whom the entry is for, the one that lives longest.
+func over(now time.Time, sas []*ikev1.SA, entry *policy.Entry) *ikev1.SA {
+	return longest(now, slices.DeleteFunc(slices.Clone(sas), func(sa *ikev1.SA) bool { return !sa.Fits(entry) }))
 }
 
 // dead goes on without an SA: the flows that waited for one that never came up
@@ -224,22 +248,15 @@ func (e *Engine) dead(c *ikev1.Context, o ikev1.Dead) {
 	e.unanswered(c, o)
 	p := pair{o.SA.Local.Addr(), o.SA.Remote.Addr()}
 	switch {
-	case e.carrier(c.Now, p) != nil:
-		return
+	case e.carrier(c.Now, p) != nil && len(e.waiting[p]) == 0:
 	case !o.SA.Established.IsZero():
 		if left := e.peerOf(o.SA).children; o.SA.NAT.LocalBehind && o.Expired && len(left) > 0 {
 			if f, ok := e.flow(left[0].Flow); ok && waits(f.Entry) == "" {
 				e.initiate(c, p, f.Entry)
 			}
 		}
-		return
-	case o.SA.Role != event.Initiator:
-		return
-	}
-	queue := e.waiting[p]
-	delete(e.waiting, p)
-	for _, r := range queue {
-		e.next(c, r, p.remote)
+	case o.SA.Role == event.Initiator:
+		e.serve(c, p, o.Failed == nil && e.carrier(c.Now, p) != nil)
 	}
 }
 
