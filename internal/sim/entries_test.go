@@ -108,18 +108,18 @@ func TestResponderOnly(t *testing.T) {
 	}
 }
 
-var second = netip.MustParseAddr("198.51.100.3")
+var addrB2 = netip.MustParseAddr("198.51.100.3")
 
 // twoPeers are R1 with two peers for the same networks.
 func twoPeers(t *testing.T, options ...option) (x *World, r1 *Host, peers [2]*Host) {
 	t.Helper()
 	a := site(addrA, addrB, netA, netB, options...)
-	a.Entries[0].Peers = []netip.Addr{addrB, second}
-	a.Keys = append(a.Keys, policy.Key{Peers: netip.PrefixFrom(second, 32), Secret: crypt.NewSecret([]byte("correct horse"))})
+	a.Entries[0].Peers = []netip.Addr{addrB, addrB2}
+	a.Keys = append(a.Keys, policy.Key{Peers: netip.PrefixFrom(addrB2, 32), Secret: crypt.NewSecret([]byte("correct horse"))})
 	x = NewWorld(3)
 	r1 = x.Add("R1", addrA, a)
 	peers[0] = x.Add("R2", addrB, site(addrB, addrA, netB, netA, options...))
-	peers[1] = x.Add("R3", second, site(second, addrA, netB, netA, options...))
+	peers[1] = x.Add("R3", addrB2, site(addrB2, addrA, netB, netA, options...))
 	return x, r1, peers
 }
 
@@ -135,7 +135,7 @@ func cut(dead ...*Host) Link {
 	}
 }
 
-// keepAsking lets traffic ask, once a second, for a while.
+// keepAsking lets traffic ask, once a addrB2, for a while.
 func keepAsking(x *World, h *Host, d time.Duration) {
 	for end := x.Now.Add(d); x.Now.Before(end); {
 		trigger(h)
@@ -159,7 +159,7 @@ func TestPeersWithDefault(t *testing.T) {
 	for _, tt := range []struct {
 		byDefault bool
 		want      netip.Addr // after the first peer is back and the second one's SAs are gone
-	}{{false, second}, {true, addrB}} {
+	}{{false, addrB2}, {true, addrB}} {
 		t.Run(fmt.Sprint("default ", tt.byDefault), func(t *testing.T) {
 			x, r1, peers := twoPeers(t, entry(func(e *policy.Entry) { e.DefaultPeer = tt.byDefault }),
 				func(s *policy.Settings) { s.Keepalive = policy.Keepalive{Every: 10 * time.Second, Retry: 2 * time.Second, Periodic: true} })
@@ -169,7 +169,7 @@ func TestPeersWithDefault(t *testing.T) {
 			}
 			x.Link = cut(peers[0])
 			keepAsking(x, r1, 2*time.Minute) // dead peer detection, then the next peer
-			if got := peerOf(t, r1); got != second {
+			if got := peerOf(t, r1); got != addrB2 {
 				t.Fatalf("after the death of the first peer the pair is with %s", got)
 			}
 			if err := x.Probe(r1, peers[1], r1.Engine.Settings().Flows()[0]); err != nil {
@@ -177,7 +177,7 @@ func TestPeersWithDefault(t *testing.T) {
 			}
 			x.Link = Perfect
 			keepAsking(x, r1, time.Minute)
-			if got := peerOf(t, r1); got != second || len(r1.Children) != 1 {
+			if got := peerOf(t, r1); got != addrB2 || len(r1.Children) != 1 {
 				t.Fatalf("with the first peer back, the pair that works was left for one with %s", got)
 			}
 			r1.Input(door.Clear{IPsec: true, ISAKMP: true})
@@ -198,7 +198,7 @@ func TestNextPeerAfterRefusal(t *testing.T) {
 	was.Entries[0].Sets = []policy.TransformSet{gcm(192)}
 	peers[0].Input(door.Configure{Settings: &was})
 	keepAsking(x, r1, 10*time.Second)
-	if got := peerOf(t, r1); got != second {
+	if got := peerOf(t, r1); got != addrB2 {
 		t.Errorf("the pair is with %s", got)
 	}
 	if f := happened[event.Failed](r1); len(f) == 0 || f[0].Code != event.NoTransformSet {
@@ -214,7 +214,7 @@ func TestEntriesOfProfiles(t *testing.T) {
 		return policy.Profile{Name: name, Match: []policy.IdentityMatch{{Kind: policy.IdentityAddress, Prefix: netip.PrefixFrom(addrB, 32)}}}
 	}
 	other := fqdn("OTHER")
-	other.Match[0].Prefix = netip.PrefixFrom(second, 32)
+	other.Match[0].Prefix = netip.PrefixFrom(addrB2, 32)
 	a.Profiles = []policy.Profile{fqdn("MINE"), other}
 	a.Entries[0].Profile = &a.Profiles[0]
 	x, r1, r2 := world(t, 1, a, b)
