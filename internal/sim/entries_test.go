@@ -135,7 +135,7 @@ func cut(dead ...*Host) Link {
 	}
 }
 
-// keepAsking lets traffic ask, once a addrB2, for a while.
+// keepAsking lets traffic ask, once a second, for a while.
 func keepAsking(x *World, h *Host, d time.Duration) {
 	for end := x.Now.Add(d); x.Now.Before(end); {
 		trigger(h)
@@ -162,7 +162,9 @@ func TestPeersWithDefault(t *testing.T) {
 	}{{false, addrB2}, {true, addrB}} {
 		t.Run(fmt.Sprint("default ", tt.byDefault), func(t *testing.T) {
 			x, r1, peers := twoPeers(t, entry(func(e *policy.Entry) { e.DefaultPeer = tt.byDefault }),
-				func(s *policy.Settings) { s.Keepalive = policy.Keepalive{Every: 10 * time.Second, Retry: 2 * time.Second, Periodic: true} })
+				func(s *policy.Settings) {
+					s.Keepalive = policy.Keepalive{Every: 10 * time.Second, Retry: 2 * time.Second, Periodic: true}
+				})
 			keepAsking(x, r1, 5*time.Second)
 			if got := peerOf(t, r1); got != addrB {
 				t.Fatalf("the first pair is with %s", got)
