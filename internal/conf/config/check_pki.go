@@ -54,14 +54,14 @@ func (k *checker) proof(p *policy.ISAKMP, name string, severity Severity) {
 			"the policy is neither offered nor accepted", block+"rsa-sig")
 	case p.AuthOrigin.IsZero():
 		k.add(severity, at, name+" authenticates with rsa-sig, the default when authentication is not written, and no trustpoint has an RSA key with its certificate",
-			"phase 1 cannot be proved with this policy", block+"pre-share")
+			"the policy is neither offered nor accepted", block+"pre-share")
 	default:
 		kind := "an RSA key"
 		if p.Auth != suite.RSASig {
 			kind = "a key on P-256, P-384 or P-521"
 		}
 		k.add(severity, at, fmt.Sprintf("%s authenticates with %s, and no trustpoint has %s with its certificate", name, p.Auth, kind),
-			"phase 1 cannot be proved with this policy", trustpointLines)
+			"the policy is neither offered nor accepted", trustpointLines)
 	}
 }
 

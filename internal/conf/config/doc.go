@@ -2,13 +2,15 @@
 // steps, with the file, line and column of every part.
 //
 //	Parse     text → Config and Problems     what a word or a line cannot be
+//	Load      files → Config and Problems    the certificates and keys of trustpoints
 //	Running   Config → text                  the running-config, defaults left out
 //	Settings  Config → policy.Settings       what the engine negotiates with
 //	Check     Config → Findings              what will be seen on the wire, step by step
 //
-// The files: config.go the model, grammar.go every command, parse*.go one
-// file a step, print.go, settings.go, check*.go one file a step with one
-// function a concern (the table in check.go).
+// The files: config.go and model*.go the model, grammar*.go every command,
+// parse*.go one file a step, print*.go, settings*.go, check*.go one file a step
+// with one function a concern (the table in check.go). Those in _peer are about
+// who a peer is, those in _pki about certificates: both belong to step 2.
 //
 // # What stops a run
 //
@@ -30,8 +32,18 @@
 //   - A line that IOS knows and whose condition Culvert cannot test (dscp, TCP
 //     flags, object groups) is an Error in an access list that an interface or
 //     a crypto map uses, and a Warning elsewhere.
-//   - AH, transport mode, esp-null and ESP without integrity are parsed and
-//     kept; they are an Error once a crypto map offers them.
+//   - Keyrings, profiles, trustpoints and crypto map entries keep the lines of
+//     theirs that have no effect, and print them behind the others.
+//   - A profile or an identity that an entry names and nobody defined is an
+//     Error: without it the entry would take any peer. A local-address of an
+//     interface without an address is nobody's, see nowhere.
+//   - "ecdsa-sig" is the policy.ISAKMP of P-256 until Settings sees the keys: the
+//     number on the wire names the curve.
+//   - Private keys stand in files (private-key file) or behind "crypto key import
+//     … pem". Running does not print them, so it lacks them when read again.
+//     PEM text anywhere else is an Error and is not kept.
+//   - Files are read by Load, with a function of the caller's; what they hold is
+//     judged by package pki. Certificates in the configuration are read by Parse.
 //   - A key never appears in a Problem, a Finding or an origin; only Running
 //     prints it. Nothing behind a key on its line is quoted either.
 //   - A remark has a sequence number like any line, as IOS XE numbers it.

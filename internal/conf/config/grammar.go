@@ -98,6 +98,9 @@ func cryptoCommands() []ios.Command {
 		{Name: "spi-recovery", Syntax: "crypto isakmp invalid-spi-recovery"},
 		{Name: "aggressive", Syntax: "crypto isakmp aggressive-mode disable"},
 		{Name: "default-policy", Syntax: "crypto isakmp default policy"},
+		{Name: inert, Syntax: "crypto isakmp diagnose [ <rest:LINE> ]", Help: "a memory of errors: culvert explain has one"},
+		{Name: inert, Syntax: "crypto isakmp nat-traversal [ <rest:LINE> ]", Help: "NAT traversal, which is always on"},
+		{Name: inert, Syntax: "crypto isakmp xauth [ <rest:LINE> ]", Help: "remote access clients"},
 		{Name: "log-sessions", Syntax: "crypto logging session"},
 		{Name: "shield", Syntax: "crypto engine compliance shield disable"},
 		{Name: "nat-transparency", Syntax: "crypto ipsec nat-transparency udp-encapsulation"},
@@ -187,7 +190,7 @@ func unsupportedCommands() []ios.Command {
 	for _, c := range []struct{ syntax, why string }{
 		{"crypto ikev2", "IKEv2"},
 		{"crypto isakmp client", "remote access clients"},
-		{"crypto isakmp { diagnose | disconnect-revoked-peers | xauth | nat-traversal }", "this ISAKMP setting"},
+		{"crypto isakmp disconnect-revoked-peers", "ending the SAs of a peer whose certificate is revoked later"},
 		{"crypto ipsec profile <name:WORD>", "IPsec profiles for tunnel interfaces"},
 		{"crypto ipsec client", "remote access clients"},
 		{"crypto ipsec { df-bit | fragmentation | ipv4-deny | optional | ike }", "this IPsec setting"},
