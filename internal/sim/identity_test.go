@@ -203,3 +203,38 @@ func TestOwnNegotiationEndsQuietly(t *testing.T) {
 		t.Errorf("R2 holds %d ISAKMP SAs", l.ISAKMP)
 	}
 }
+
+// Two entries for one peer, of which one expects it under another name: that one
+// is given up each time it is asked for, the other works, in any order.
+func TestTwoEntriesOnePeerTwoProfiles(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 1}, {1, 0, 1}} {
+		a, b := lines(2)
+		second := a.Entries[0]
+		list := *second.ACL
+		list.Lines = list.Lines[1:]
+		first := list
+		first.Lines = a.Entries[0].ACL.Lines[:1]
+		second.Seq, second.ACL = 20, &list
+		a.Entries[0].ACL = &first
+		a.Entries = append(a.Entries, second)
+		a.Profiles = []policy.Profile{
+			{Name: "GOOD", Match: []policy.IdentityMatch{matchName(policy.IdentityFQDN, "r2.example.org")}},
+			{Name: "BAD", Match: []policy.IdentityMatch{matchName(policy.IdentityFQDN, "r3.example.org")}},
+		}
+		a.Entries[0].Profile, a.Entries[1].Profile = &a.Profiles[0], &a.Profiles[1]
+		named(policy.IdentityFQDN, "r2.example.org")(b)
+		x, r1, _ := world(t, 1, a, b)
+		flows := a.Flows()
+		for _, i := range order {
+			was := r1.Unreachable
+			triggerFlow(r1, flows[i])
+			x.Run(10*time.Second, nil)
+			if r1.Up(flows[i].ID) != (i == 0) || i == 1 && r1.Unreachable != was+1 {
+				t.Errorf("%v: flow %s: up %t, given up %d times more", order, flows[i].ID, r1.Up(flows[i].ID), r1.Unreachable-was)
+			}
+		}
+		if l := r1.Engine.Load(); l.Waiting != 0 || l.ISAKMP != 1 {
+			t.Errorf("%v: %+v", order, l)
+		}
+	}
+}

@@ -292,7 +292,9 @@ func (s *SA) tellRefusal(c *Context, m *message, r *Refusal) {
 	case s.Role == event.Responder:
 		s.Inform(c, n)
 	case s.Aggressive():
-		n.Type = isakmp.NotifyInvalidHashInformation
+		if r.Notify == 0 {
+			n.Type = isakmp.NotifyInvalidHashInformation
+		}
 		s.emit(c, event.Notify{Dir: event.Sent, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol})
 		c.Out = append(c.Out, Refuse(c, m.header, door.Datagram{Local: m.local, Remote: m.remote}, n.Type))
 	}
