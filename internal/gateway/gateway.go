@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"time"
 
 	"culvert/internal/conf/config"
@@ -59,6 +60,7 @@ type Gateway struct {
 	path    *fastpath.Path
 	guard   *guard.Guard
 	guardOf guard.Config
+	defined sync.Mutex // over guardOf.Defined, and the guard's copy of it
 	sockets map[netip.AddrPort]*udpsock.Conn
 	fetcher *fetch.Fetcher
 	mtu     map[string]int // of the devices, by IOS name of the interface

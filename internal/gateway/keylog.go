@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
 	"culvert/internal/core/suite"
 )
@@ -38,8 +37,8 @@ func (k *keylog) child(c *sadb.Child) {
 		return
 	}
 	k.done[c.ID] = true
-	in := line(c.Remote.Addr().String(), c.Local.Addr().String(), c.In, c.Set)
-	out := line(c.Local.Addr().String(), c.Remote.Addr().String(), c.Out, c.Set)
+	in := lines(c.Remote.Addr().String(), c.Local.Addr().String(), c.In, c)
+	out := lines(c.Local.Addr().String(), c.Remote.Addr().String(), c.Out, c)
 	// A key log that cannot be written must not stop the tunnel.
 	_, _ = k.file.WriteString(in + out)
 }
@@ -50,13 +49,25 @@ func (k *keylog) close() {
 	}
 }
 
-// line is a row of esp_sa as Wireshark 4.0 reads it. This is the one place
-// that turns keys into text.
-func line(src, dst string, k sadb.Keys, t policy.TransformSet) string {
-	integ := "0x"
-	if t.Integ != suite.NoHash {
+// lines are the rows of esp_sa for one direction, as Wireshark 4.0 reads them.
+// Transport mode and tunnel mode have the same row. For AH there is none:
+// Wireshark shows AH and does not verify it, so a comment says which SA it was.
+// This is the one place that turns keys into text.
+func lines(src, dst string, k sadb.Keys, c *sadb.Child) string {
+	out := ""
+	if c.Set.AH != suite.NoHash {
+		out = fmt.Sprintf("# AH from %s to %s, SPI 0x%08x, %s: Wireshark has no table for its key\n", src, dst, k.AHSPI, c.Set.AH.Row().AH)
+	}
+	if c.Set.Cipher == suite.NoCipher {
+		return out
+	}
+	integ, bits := "0x", "32-bit"
+	if c.Set.Integ != suite.NoHash {
 		integ = fmt.Sprintf("0x%x", k.Integ.Bytes())
 	}
-	return fmt.Sprintf("\"IPv4\",%q,%q,\"0x%08x\",%q,\"0x%x\",%q,%q,\"32-bit\"\n",
-		src, dst, k.SPI, t.Cipher.Row().Wireshark, k.Encr.Bytes(), t.Integ.Row().Wireshark, integ)
+	if c.ESN {
+		bits = "64-bit"
+	}
+	return out + fmt.Sprintf("\"IPv4\",%q,%q,\"0x%08x\",%q,\"0x%x\",%q,%q,%q\n",
+		src, dst, k.SPI, c.Set.Cipher.Row().Wireshark, k.Encr.Bytes(), c.Set.Integ.Row().Wireshark, integ, bits)
 }

@@ -69,6 +69,23 @@ func TestKeyLog(t *testing.T) {
 	}
 }
 
+// Extended sequence numbers are marked; AH, which Wireshark has no keys for, is
+// told in a comment, and its key is not written.
+func TestKeyLogOfOtherSAs(t *testing.T) {
+	c := pair(1)
+	c.ESN, c.Set.Mode = true, suite.Transport
+	c.Set.AH, c.In.AHSPI, c.In.AHInteg = suite.SHA1, 0x51, crypt.NewSecret([]byte{0x5e, 0xc4, 0xe7})
+	const ah, esp = "# AH from a to b, SPI 0x00000051, ah-sha-hmac: Wireshark has no table for its key\n",
+		`"IPv4","a","b","0xaabbccdd","AES-CBC [RFC3602]","0x11010203","HMAC-SHA-256-128 [RFC4868]","0x1109","64-bit"` + "\n"
+	if got := lines("a", "b", c.In, c); got != ah+esp {
+		t.Errorf("a bundle: %s", got)
+	}
+	c.Set.Cipher, c.Set.Integ = suite.NoCipher, suite.NoHash
+	if got := lines("a", "b", c.In, c); got != ah {
+		t.Errorf("AH alone: %s", got)
+	}
+}
+
 // Without being asked for there is no key log, and one that cannot be opened is told.
 func TestNoKeyLog(t *testing.T) {
 	k, err := openKeyLog("")

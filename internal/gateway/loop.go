@@ -91,6 +91,10 @@ func (g *Gateway) carryOut(ctx context.Context, out []door.Output) {
 			if err := g.db.Remove(o.Child); err != nil {
 				g.journal.say("removing an IPsec SA pair: %v", err)
 			}
+		case door.Define:
+			g.define(o.Flow)
+		case door.Undefine:
+			g.undefine(o.Flow)
 		case door.Unreachable:
 			g.path.Failed(o.Flow)
 		case door.Emit:

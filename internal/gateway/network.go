@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"culvert/internal/core/flow"
@@ -141,6 +142,9 @@ func (g *Gateway) guardConfig() (guard.Config, error) {
 	}
 	for i := range g.settings.Entries {
 		e := &g.settings.Entries[i]
+		if e.Dynamic && !slices.Contains(c.Dynamic, e.Interface) {
+			c.Dynamic = append(c.Dynamic, e.Interface)
+		}
 		if e.ACL == nil {
 			continue // a dynamic entry: its flows are defined when a peer comes
 		}

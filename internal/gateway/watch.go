@@ -26,7 +26,10 @@ func (g *Gateway) watch(ctx context.Context) error {
 		switch {
 		case errors.Is(err, guard.ErrGone):
 			g.journal.say("%%CULVERT-1-GUARD_GONE: somebody flushed the nftables rules that keep interesting traffic closed; putting them back")
-			if _, err := guard.Apply(g.guardOf); err != nil {
+			g.defined.Lock()
+			_, err := guard.Apply(g.guardOf)
+			g.defined.Unlock()
+			if err != nil {
 				g.journal.say("%%CULVERT-1-GUARD_GONE: the rules could not be put back: %v", err)
 			}
 		case err != nil:

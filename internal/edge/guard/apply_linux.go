@@ -14,8 +14,9 @@ import (
 // to look. Its methods work in the network namespace of the calling thread, which
 // has to be the one Apply was called in, and may be called at the same time.
 type Guard struct {
-	table *nftables.Table
-	set   *nftables.Set
+	config Config
+	table  *nftables.Table
+	set    *nftables.Set
 
 	mu   sync.Mutex
 	seen map[Cleartext]time.Time // recorded packets already returned, and when their record ends
@@ -68,7 +69,7 @@ func apply(c Config) (*Guard, error) {
 		return nil, err
 	}
 	return &Guard{
-		table: table, set: &nftables.Set{Table: table, Name: setCleartext}, seen: map[Cleartext]time.Time{},
+		config: c, table: table, set: &nftables.Set{Table: table, Name: setCleartext}, seen: map[Cleartext]time.Time{},
 	}, nil
 }
 
@@ -87,6 +88,40 @@ func replace(conn *nftables.Conn, c Config) (*nftables.Table, error) {
 		return nil, fmt.Errorf("set the nftables table %s: %w", table.Name, explain(err))
 	}
 	return table, nil
+}
+
+// Redefine replaces Config.Defined in one transaction; all else stays as it
+// is, counters too. The error is ErrGone when somebody flushed the rules.
+func (g *Guard) Redefine(defined []Protect) error {
+	c := g.config
+	c.Defined = defined
+	err := c.check()
+	if err == nil {
+		err = g.redefine(c)
+	}
+	if err != nil {
+		return fmt.Errorf("guard of %s: define flows: %w", c.Hostname, err)
+	}
+	return nil
+}
+
+func (g *Guard) redefine(c Config) error {
+	conn, err := open()
+	if err != nil {
+		return err
+	}
+	defer conn.CloseLasting()
+	b := &builder{conn: conn, table: g.table, config: c}
+	for _, i := range c.Interfaces {
+		b.definedChains(i)
+	}
+	if b.err != nil {
+		return b.err
+	}
+	if err := conn.Flush(); err != nil {
+		return g.orGone(conn, explain(err))
+	}
+	return nil
 }
 
 func othersThan(conn *nftables.Conn, hostname string) ([]state, error) {

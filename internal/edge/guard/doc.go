@@ -35,7 +35,11 @@
 //     to the braces above: it sees packets that policy routing, a second path of a
 //     route or somebody's NAT rule sent another way.
 //
-// Our own IKE and ESP carry OwnMark and pass everywhere. Packets out of the TUN
+// The flows that peers of a dynamic crypto map asked for stand in chains of
+// their own, one to mark and one to drop for each interface, asked after all others;
+// Redefine writes only these anew, so that counters and records stay.
+//
+// Our own IKE, ESP and AH carry OwnMark and pass everywhere. Packets out of the TUN
 // device are never marked, so they go on by the main routing table; should one of
 // them match a crypto ACL and be routed back out of the outside interface, the
 // belt drops it.

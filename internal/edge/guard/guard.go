@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"culvert/internal/core/flow"
@@ -49,6 +50,13 @@ type Config struct {
 	Interfaces []Interface
 	// Flows is the SPD in order: the entries of every applied crypto map.
 	Flows []Protect
+	// Defined comes after all of these: flows that peers of a dynamic crypto map
+	// asked for, which come and go (Guard.Redefine). Each has an access list of
+	// its own, whose permits count.
+	Defined []Protect
+	// Dynamic are the interfaces, by IOS name, that flows may be defined on,
+	// though no entry of Flows may be there.
+	Dynamic []string
 }
 
 // String names the entry and its interface: "CMAP 10 on GigabitEthernet0/1".
@@ -61,7 +69,7 @@ func (c *Config) protects(i Interface) bool {
 			return true
 		}
 	}
-	return false
+	return slices.Contains(c.Dynamic, i.Name)
 }
 
 // check refuses what could not keep anything closed.
@@ -88,7 +96,12 @@ func (c *Config) check() error {
 		}
 		known[i.Name] = true
 	}
-	for _, p := range c.Flows {
+	for _, name := range c.Dynamic {
+		if !known[name] {
+			return fmt.Errorf("dynamic crypto map on %s: no such interface", name)
+		}
+	}
+	for _, p := range slices.Concat(c.Flows, c.Defined) {
 		if p.ACL == nil {
 			return fmt.Errorf("crypto map %s: no access list: what it protects is not said", p)
 		}

@@ -32,6 +32,9 @@ const (
 	chainProtect = "protect_"
 	chainCrypto  = "crypto_"
 	chainClear   = "clear_"
+	// What flows that come and go are marked by, and dropped by in clear.
+	chainDefined      = "defined_"
+	chainDefinedClear = "undefended_"
 
 	countDiverted = "diverted"
 	countNotIPsec = "not_ipsec"
@@ -96,6 +99,7 @@ func (b *builder) build() error {
 		b.clearChain(chainClear+strconv.Itoa(i), p.ACL)
 	}
 	for _, i := range b.config.Interfaces {
+		b.definedChains(i)
 		b.protectChain(i)
 		b.interfaceChains(i)
 	}
@@ -122,6 +126,36 @@ func (b *builder) protectChain(i Interface) {
 		b.rule(c, p.String(), []expr.Any{jump(chainCrypto + strconv.Itoa(n))})
 		b.rule(c, "", join(hasMark(b.config.Mark), []expr.Any{verdict(expr.VerdictReturn)}))
 	}
+	b.rule(c, "", []expr.Any{goOn(chainDefined + token(i.Name))})
+}
+
+// definedChains hold the flows that come and go: they alone are written anew
+// when one does.
+func (b *builder) definedChains(i Interface) {
+	if !b.config.protects(i) {
+		return
+	}
+	marks, drops := b.chain(chainDefined+token(i.Name)), b.chain(chainDefinedClear+token(i.Name))
+	b.conn.FlushChain(marks)
+	b.conn.FlushChain(drops)
+	for _, p := range b.config.Defined {
+		if p.Interface != i.Name {
+			continue
+		}
+		for n := range p.ACL.Lines {
+			line := &p.ACL.Lines[n]
+			if line.Action != flow.Permit {
+				continue
+			}
+			for _, when := range b.conditions(line) {
+				b.rule(marks, p.String(), join(when, setMark(b.config.Mark), []expr.Any{verdict(expr.VerdictReturn)}))
+			}
+			mirrored := line.Mirror()
+			for _, when := range b.conditions(&mirrored) {
+				b.rule(drops, p.String()+", mirrored", join(when, []expr.Any{goOn(chainCleartext)}))
+			}
+		}
+	}
 }
 
 // interfaceChains are what an interface does to what arrives and to what is
@@ -145,6 +179,7 @@ func (b *builder) interfaceChains(i Interface) {
 				b.rule(c, p.String()+", mirrored", []expr.Any{jump(chainClear + strconv.Itoa(n))})
 			}
 		}
+		b.rule(c, "defined, mirrored", []expr.Any{jump(chainDefinedClear + token(i.Name))})
 	}
 	b.rule(c, "", []expr.Any{next})
 }
