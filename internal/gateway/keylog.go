@@ -49,8 +49,10 @@ func (k *keylog) close() {
 	}
 }
 
-// lines are the rows of esp_sa for one direction, as Wireshark 4.0 reads them.
-// Transport mode and tunnel mode have the same row. For AH there is none:
+// lines are the rows of esp_sa for one direction. Transport mode and tunnel mode
+// have the same row. Wireshark 4.0 reads eight columns and warns of the ninth,
+// the width of sequence numbers, which later ones have: it decrypts packets with
+// extended ones and finds their ICVs wrong. For AH there is none:
 // Wireshark shows AH and does not verify it, so a comment says which SA it was.
 // This is the one place that turns keys into text.
 func lines(src, dst string, k sadb.Keys, c *sadb.Child) string {

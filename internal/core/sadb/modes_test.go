@@ -340,8 +340,8 @@ func TestTransportTakesItsOwnPacketsOnly(t *testing.T) {
 			t.Errorf("%s: %v, want %v", x.story, err, x.want)
 		}
 	}
-	if n := a.Stats().Flows[0].Counters.SendErrors; n != uint64(len(cases)) {
-		t.Errorf("%d send errors, want %d", n, len(cases))
+	if n := a.Stats().Flows[0].Counters.SendErrors; n != uint64(len(cases)-2) {
+		t.Errorf("%d send errors, want %d: fragments may yet be put together", n, len(cases)-2)
 	}
 }
 

@@ -105,7 +105,9 @@ func (o *Out) part(buf []byte, off, n int) (part, error) {
 func (o *Out) Seal(buf []byte, off, n int, now int64) (packet []byte, crossed Limit, err error) {
 	p, err := o.part(buf, off, n)
 	if err != nil {
-		o.flow.sendErrors.Add(1)
+		if !errors.Is(err, ErrFragment) { // which its sender may yet put together
+			o.flow.sendErrors.Add(1)
+		}
 		return nil, NoLimit, err
 	}
 	body := p.n

@@ -167,10 +167,12 @@ func TestABundleComesInAHOnly(t *testing.T) {
 }
 
 func TestTransportModeRefusesWhatItCannotCarry(t *testing.T) {
-	a, b, _ := between(t, protections(suite.Transport)[0], false, false)
-	fragment := udpPacket("198.51.100.1", "198.51.100.2", 1, 100)
-	fragment[6] = 0x20
-	a.tun.in <- [][]byte{fragment}
+	a, b, c := between(t, protections(suite.Transport)[0], false, false)
+	// The peer moved; what goes to where it was is not the SA's.
+	if err := a.db.Move(c.ID, netip.MustParseAddrPort("198.51.100.9:0")); err != nil {
+		t.Fatal(err)
+	}
+	a.tun.in <- [][]byte{udpPacket("198.51.100.1", "198.51.100.2", 1, 100)}
 	a.wantDrop(Unfit, 1)
 	b.wantNothing()
 }

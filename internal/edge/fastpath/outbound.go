@@ -23,6 +23,7 @@ type outbound struct {
 	p       *Path
 	mu      sync.Mutex // over everything below, and over every outbound SA
 	waiting waiting
+	partial assembly
 	sent    run
 	calls   []call
 }
@@ -47,6 +48,7 @@ func newOutbound(p *Path) *outbound {
 	return &outbound{
 		p:       p,
 		waiting: waiting{limits: p.limits, flows: map[policy.FlowID]*queue{}},
+		partial: assembly{},
 		sent:    run{packets: make([][]byte, 0, tunBatch)},
 	}
 }
@@ -146,7 +148,15 @@ func (o *outbound) protect(s *sadb.Snapshot, f *sadb.Flow, sa *sadb.Out, t flow.
 		case err == nil:
 			o.enlist(f, sa, packet)
 			return
-		case errors.Is(err, sadb.ErrFragment), errors.Is(err, sadb.ErrEndpoint):
+		case errors.Is(err, sadb.ErrFragment):
+			whole, length, dropped := o.partial.add(buf[sadb.Headroom:sadb.Headroom+n], now)
+			o.p.count.drop(Unfit, dropped)
+			if whole == nil {
+				return
+			}
+			buf, n = whole, length
+			continue
+		case errors.Is(err, sadb.ErrEndpoint):
 			o.p.count.drop(Unfit, 1)
 			return
 		case !errors.Is(err, sadb.ErrVolume) && !errors.Is(err, esp.ErrExhausted):
