@@ -24,8 +24,11 @@ import (
 // for IKE and holds the identity (pki.CheckJob); the trustpoint is one that the
 // isakmp profile allows; and no certificate was taken back (revocation.go).
 //
-// A refusal inside an encrypted message is final: whoever sent it has done the
-// key exchange with us, and no one else can have.
+// A refusal is final when signature and chain hold: then it is the peer itself
+// whose certificate is of another name, too old or revoked. Any other may be
+// somebody's work who changed the message on its way, since the encryption of
+// phase 1 lets one do that: the negotiation waits on for the real one, and only
+// when none came by its end the peer is told why.
 
 // maxRequested bounds how many names of CAs are remembered.
 const maxRequested = 16
@@ -266,16 +269,17 @@ func (s *SA) allowed(c *Context, m *message, id isakmp.Identification, peer *pki
 	}
 	told := pki.Describe(peer.Leaf())
 	told.Trustpoint = peer.Trustpoint.Name
-	return s.refuseCertificate(c, m, id, &pki.Error{Code: event.CertUntrusted, Certificate: told,
+	return s.refuseCertificate(c, m, id, &pki.Error{Code: event.CertUntrusted, Certificate: told, Proven: true,
 		Reason: "the peer's certificate " + told.Subject + " is proved by trustpoint " + peer.Trustpoint.Name + ", which isakmp profile " + profile.Name + " does not use"})
 }
 
 // refuseCertificate makes a Refusal of an error of package pki.
 func (s *SA) refuseCertificate(c *Context, m *message, id isakmp.Identification, err error) *Refusal {
-	r := &Refusal{Code: event.CertUntrusted, Notify: isakmp.NotifyInvalidCertificate, Reason: m.name + ": " + err.Error(), Authentic: m.sealed,
+	r := &Refusal{Code: event.CertUntrusted, Notify: isakmp.NotifyInvalidCertificate, Reason: m.name + ": " + err.Error(),
 		Identity: id.String(), Kind: id.Type.String()}
 	if e := pki.AsError(err); e != nil {
 		r.Code, r.Certificate, r.Revocations = e.Code, e.Certificate, e.Revocations
+		r.Authentic = m.sealed && e.Proven
 		r.Certificate.Refused = e.Reason
 	}
 	switch r.Code {

@@ -232,7 +232,7 @@ func (s *SA) takeDelete(c *Context, body []byte) {
 		for _, spi := range d.SPIs {
 			if bytes.Equal(spi, s.spi()) {
 				s.emit(c, event.Deleted{Protocol: "ISAKMP", Reason: "the peer deleted it", ByPeer: true})
-				s.end(c, nil)
+				s.end(c, s.proofRefused(c))
 				return
 			}
 		}
@@ -245,6 +245,17 @@ func (s *SA) takeDelete(c *Context, body []byte) {
 		}
 		c.done(PeerDeleted{SA: s, Protocol: d.Protocol, SPIs: spis})
 	}
+}
+
+// proofRefused recognises a peer that ends the SA as soon as it has our
+// certificate: that is how some say that they do not take it. nil otherwise.
+func (s *SA) proofRefused(c *Context) *event.Failed {
+	const soon = 3 * time.Second
+	if s.Role != event.Responder || !s.Policy.Auth.Signature() || len(s.quick) > 0 || c.Now.Sub(s.Established) > soon {
+		return nil
+	}
+	return &event.Failed{Phase: 1, Code: event.PeerRefused, Reason: "the peer ended the ISAKMP SA as soon as it had our certificate",
+		LastSent: s.phase1.flight.sent.Name, LastReceived: s.phase1.took}
 }
 
 // Delete ends the SA and tells the peer.

@@ -48,10 +48,11 @@ type phase1State struct {
 	spare  bool // another SA with the peer has come up
 	// garbled counts messages that did not decrypt or whose hash was wrong:
 	// evidence for a wrong pre-shared key.
-	garbled  int
-	refused  *Refusal          // the first of them that says more than that
-	notified isakmp.NotifyType // an unauthenticated notification: a hint, no more
-	took     string            // last message taken
+	garbled   int
+	refused   *Refusal          // the first of them that says more than that
+	refusedIV []byte            // with which the peer would read why; nil when it was in the clear
+	notified  isakmp.NotifyType // an unauthenticated notification: a hint, no more
+	took      string            // last message taken
 }
 
 // step is one row of the table of an exchange: who awaits which message, what it
@@ -275,6 +276,9 @@ func (s *SA) refuseMessage(c *Context, m *message, err error) {
 	}
 	if r.Code != event.Malformed {
 		s.phase1.refused = r
+		if m.sealed {
+			s.phase1.refusedIV = m.nextIV
+		}
 	}
 	s.emit(c, s.phase1Failure(true))
 	s.tellRefusal(c, m, r)
@@ -403,7 +407,7 @@ func (s *SA) tickPhase1(c *Context) {
 		s.giveUp(c)
 		return
 	}
-	if x.flight.attempt == 2 && !x.flight.next.IsZero() && x.garbled == 0 {
+	if x.flight.attempt == 2 && !x.flight.next.IsZero() && x.garbled == 0 && s.fetching == nil {
 		s.emit(c, s.phase1Failure(true))
 	}
 }
@@ -416,7 +420,22 @@ func (s *SA) giveUp(c *Context) {
 		return
 	}
 	f := s.phase1Failure(false)
+	s.tellAtLast(c)
 	s.end(c, &f)
+}
+
+// tellAtLast lets a peer read why its proof was not taken, now that nothing
+// depends on it any more.
+func (s *SA) tellAtLast(c *Context) {
+	x := s.phase1
+	if x.refused == nil || x.refusedIV == nil || x.refused.Notify == 0 {
+		return
+	}
+	s.keys.iv = x.refusedIV
+	s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: isakmp.ProtocolISAKMP, SPI: s.spi(), Type: x.refused.Notify})
+	if s.Role == event.Initiator {
+		s.informDelete(c)
+	}
 }
 
 // Spare tells the SA that another one with the peer has come up. A negotiation
@@ -454,6 +473,8 @@ func (s *SA) phase1Failure(pending bool) event.Failed {
 		f.Code, f.Reason = x.refused.Code, x.refused.Reason
 		f.Identity, f.Kind, f.Profile = x.refused.Identity, x.refused.Kind, x.refused.Profile
 		f.Certificate, f.Revocations = x.refused.Certificate, x.refused.Revocations
+	case x.garbled > 0 && s.Policy.Auth.Signature():
+		f.Code, f.Reason = event.PeerRefused, "something came back that does not decrypt: the peer does not take our proof, or a message was changed on its way"
 	case x.garbled > 0:
 		f.Code, f.Reason = event.WrongKey, "the peer's message after the key exchange does not decrypt or its hash is wrong"
 	case x.notified == isakmp.NotifyNoProposalChosen && (x.awaits == "MM2" || x.awaits == "AM2"):

@@ -67,20 +67,19 @@ func check(c Claim) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ikeUsage(leaf); err != nil {
-		return nil, err
-	}
 	p, err := c.trust(leaf, certs)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckIdentity(leaf, c.Identity); err != nil {
-		AsError(err).Certificate.Trustpoint = p.Trustpoint.Name
-		return nil, err
+	err = ikeUsage(leaf)
+	if err == nil {
+		err = CheckIdentity(leaf, c.Identity)
 	}
-	if maps := p.Trustpoint.Match; len(maps) > 0 && !slices.ContainsFunc(maps, func(m *policy.CertificateMap) bool { return MapFits(m, leaf) }) {
-		e := refuse(event.CertIdentity, leaf, "the peer's certificate %s fits no certificate map of the trustpoint %s", label(leaf), p.Trustpoint.Name)
-		e.Certificate.Trustpoint = p.Trustpoint.Name
+	if maps := p.Trustpoint.Match; err == nil && len(maps) > 0 && !slices.ContainsFunc(maps, func(m *policy.CertificateMap) bool { return MapFits(m, leaf) }) {
+		err = refuse(event.CertIdentity, leaf, "the peer's certificate %s fits no certificate map of the trustpoint %s", label(leaf), p.Trustpoint.Name)
+	}
+	if e := AsError(err); e != nil {
+		e.Proven, e.Certificate.Trustpoint = true, p.Trustpoint.Name
 		return nil, e
 	}
 	return p, nil
@@ -180,7 +179,13 @@ func (c Claim) trust(leaf *x509.Certificate, certs []*x509.Certificate) (*Peer, 
 		if err == nil {
 			return &Peer{Chain: chain, Trustpoint: t}, nil
 		}
-		if e := why(leaf, anchors, between, c.Now, err); best == nil || best.Reason == "" {
+		e := why(leaf, anchors, between, c.Now, err)
+		if e.Code == event.CertExpired {
+			// All but the date holds: it is the CA that says so.
+			_, err := verify(leaf, anchors, between, within(leaf, c.Now))
+			e.Proven = err == nil
+		}
+		if best == nil || best.Reason == "" {
 			best = e
 		}
 	}
@@ -189,6 +194,17 @@ func (c Claim) trust(leaf *x509.Certificate, certs []*x509.Certificate) (*Peer, 
 			label(leaf), isakmp.NameText(leaf.RawIssuer), caNames(c.Trustpoints))
 	}
 	return nil, best
+}
+
+// within is the time nearest to now at which a certificate is valid.
+func within(c *x509.Certificate, now time.Time) time.Time {
+	switch {
+	case now.Before(c.NotBefore):
+		return c.NotBefore
+	case now.After(c.NotAfter):
+		return c.NotAfter
+	}
+	return now
 }
 
 // pools are the CAs of a trustpoint, and what may stand between: what the peer

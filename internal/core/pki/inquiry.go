@@ -81,14 +81,14 @@ func (q *Inquiry) Next(now time.Time) (*Look, error) {
 		cert, ca := q.peer.Chain[q.at], q.peer.Chain[q.at+1]
 		if q.method == len(q.methods()) {
 			e := refuse(event.RevocationNone, q.peer.Leaf(), "whether the certificate %s was revoked cannot be found out: %s", label(cert), strings.Join(q.reasons, "; "))
-			e.Revocations, e.Certificate.Trustpoint = q.Seen(), q.peer.Trustpoint.Name
+			e.Proven, e.Revocations, e.Certificate.Trustpoint = true, q.Seen(), q.peer.Trustpoint.Name
 			return nil, e
 		}
 		look, known, revoked := q.try(q.methods()[q.method], cert, ca, now)
 		switch {
 		case revoked:
 			e := refuse(event.CertRevoked, q.peer.Leaf(), "the certificate %s was revoked by %q", label(cert), isakmp.NameText(ca.RawSubject))
-			e.Revocations, e.Certificate.Trustpoint = q.Seen(), q.peer.Trustpoint.Name
+			e.Proven, e.Revocations, e.Certificate.Trustpoint = true, q.Seen(), q.peer.Trustpoint.Name
 			return nil, e
 		case known:
 			q.at, q.method, q.reasons = q.at+1, 0, nil

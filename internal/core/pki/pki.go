@@ -40,6 +40,10 @@ type Error struct {
 	Reason string // which certificate, what is wrong, what was expected
 	// Certificate is the peer's; zero when none came.
 	Certificate event.Certificate
+	// Proven: signature and chain hold, so it is the peer itself that is at fault,
+	// and nobody who changed its message on the way. (The signature covers the
+	// identity, the chain the certificate.)
+	Proven bool
 	// Revocations are the looks that were taken.
 	Revocations []event.Revocation
 }
