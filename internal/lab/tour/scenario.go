@@ -46,7 +46,7 @@ func mainMode() []string {
 // scenarioOf finds a scenario.
 func scenarioOf(name string) (scenario, error) {
 	const key1, key2 = "crypto isakmp key Tunnel-of-two-sites address 198.51.100.2", "crypto isakmp key Tunnel-of-two-sites address 198.51.100.1"
-	plain := scenario{title: "Two sites, one tunnel", exchange: mainMode(), isakmp: []string{" psk "}, ipsec: []string{"esp-256-aes esp-sha256-hmac", "in use settings ={Tunnel, }"},
+	plain := scenario{title: "Two sites, one tunnel", exchange: mainMode(), isakmp: []string{" psk "}, ipsec: []string{"esp-256-aes esp-sha256-hmac", "in use settings ={Tunnel"},
 		carrier: "ESP packets", sealed: func(s lab.Summary) int { return s.ESP.Total() + s.ESPinUDP.Total() }, peers: []string{Culvert, StrongSwan}}
 	s := plain
 	s.name = name

@@ -9,14 +9,27 @@ import (
 	"culvert/internal/lab/swan"
 )
 
-// strongSwan runs strongSwan at R2: examples/r2.cfg in strongSwan's words.
-func (s *Sites) strongSwan(context.Context, string) error {
-	if s.scenario.name != "" {
-		return errors.New("not yet")
+// strongSwan runs strongSwan at R2: its configuration of the scenario in
+// strongSwan's words.
+func (s *Sites) strongSwan(_ context.Context, peer string) error {
+	if peer == Kernel || s.scenario.name == Certificate {
+		return errors.New("lab: not built yet")
 	}
-	_, err := swan.Start(s.Net, lab.R2, swan.Config{
+	_, err := swan.Start(s.Net, lab.R2, s.scenario.swan())
+	return err
+}
+
+// swan is R2's configuration for strongSwan.
+func (s *scenario) swan() swan.Config {
+	c := swan.Config{
 		IKE: "aes256-sha256-modp2048", ESP: "aes256-sha256-modp2048", PSK: "Tunnel-of-two-sites",
 		ChildLife: time.Hour, IKELife: 24 * time.Hour,
-	})
-	return err
+	}
+	switch s.name {
+	case Aggressive:
+		c.Aggressive, c.RemoteID = true, "r1.example.net"
+	case NATT:
+		c.ConnLines = "remote_addrs = " + lab.NATAddr().String()
+	}
+	return c
 }
