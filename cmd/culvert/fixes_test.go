@@ -63,7 +63,7 @@ func mistakes() []mistake {
 		{"transport mode required", " mode tunnel", " mode transport require", 3, "mode transport require", none, false},
 		{"PFS with a curve on one side", " set transform-set STRONG", " set transform-set STRONG\n set pfs group31", 5, "set pfs group31", none, false},
 		{"legacy PFS offered", " set transform-set STRONG", " set transform-set STRONG\n set pfs group2\n match address 102\ncrypto engine compliance shield disable\ncrypto map CMAP 10 ipsec-isakmp", 5, "set pfs group2", none, false},
-		{"responder-only", " set transform-set STRONG", " set transform-set STRONG\n responder-only", 5, "responder-only", none, false},
+		{"responder-only on both sides", " set transform-set STRONG", " set transform-set STRONG\n responder-only", 5, "responder-only", [2]string{" set transform-set STRONG", " set transform-set STRONG\n responder-only"}, false},
 		{"aggressive mode without leave", theKey + " address PEER\n", theKey + " address PEER\n!\n", 2, "", [2]string{theKey + " address PEER\n", aggressive}, false},
 		{"aggressive mode forbidden", theKey + " address PEER\n", aggressive + "crypto isakmp aggressive-mode disable\n", 2, "crypto isakmp aggressive-mode disable", [2]string{theKey + " address PEER\n", aggressive}, false},
 		{"profile for another name", " match address 102", " match address 102\n set isakmp-profile P\ncrypto isakmp profile P\n keyring default\n match identity host other.example.net", 2, "", none, false},

@@ -229,6 +229,15 @@ func (h *Host) why(id policy.FlowID) string {
 	return why
 }
 
+// dynamic are the flows that peers asked of dynamic entries, as explain takes them.
+func (h *Host) dynamic() map[policy.FlowID]diagnose.DynamicFlow {
+	out := map[policy.FlowID]diagnose.DynamicFlow{}
+	for _, d := range h.Engine.Defined() {
+		out[d.ID] = diagnose.DynamicFlow{Peer: d.Peer, From: fmt.Sprintf("%s/%d", d.Entry.DynamicMap, d.Entry.DynamicSeq), Selectors: d.Selectors}
+	}
+	return out
+}
+
 // reports explains the host's tunnels with the other from its own evidence; and
 // why there is none when the host's configuration does not name the other.
 func (h *Host) reports(now time.Time, other *Host) []diagnose.Report {
@@ -238,7 +247,7 @@ func (h *Host) reports(now time.Time, other *Host) []diagnose.Report {
 	}
 	var out []diagnose.Report
 	for _, r := range diagnose.Explain(diagnose.Evidence{
-		Settings: h.Engine.Settings(), Now: now, ISAKMP: h.Engine.ISAKMP(now), Up: up, Failures: h.Engine.Failures(),
+		Settings: h.Engine.Settings(), Now: now, ISAKMP: h.Engine.ISAKMP(now), Up: up, Failures: h.Engine.Failures(), Flows: h.dynamic(),
 	}) {
 		if slices.Contains(other.Addrs, r.Peer) {
 			out = append(out, r)
