@@ -20,14 +20,16 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 4s
-# culvert or strongswan: who is at R2 in make lab.
+# culvert, strongswan or kernel: who is at R2 in make lab.
 PEER ?= culvert
+# certificate, aggressive, ah or nat-t: what is special in make lab; nothing when empty.
+SCENARIO ?=
 
 .PHONY: lab test build lint fuzz setup go
 
 lab: build
-	@scripts/setup $(if $(filter strongswan,$(PEER)),test,lab)
-	@bin/culvert lab run --peer $(PEER)
+	@scripts/setup $(if $(filter culvert,$(PEER)),lab,test)
+	@bin/culvert lab run --peer $(PEER) $(if $(SCENARIO),--scenario $(SCENARIO))
 
 test: setup lint
 	@$(GO) run ./internal/tools/testreport -fuzztime $(FUZZTIME)

@@ -162,7 +162,7 @@ func ways(x diagnose.Report) (out [][]diagnose.Fix) {
 		foreign := false
 		for _, f := range x.Fixes {
 			if f.Choice == n {
-				way, foreign = append(way, f), foreign || f.Side != x.Hostname || strings.Contains(strings.Join(f.Write, "\n"), "! a certificate and its private key")
+				way, foreign = append(way, f), foreign || f.Side != x.Hostname || strings.Contains(strings.Join(f.Write, "\n"), "file PEM")
 			}
 		}
 		if way == nil {

@@ -126,6 +126,9 @@ func (s *scenario) difference(router int) string {
 		}
 		// The next line that both have ends the difference.
 		di, dj := meet(was[i:], is[j:])
+		for di > 0 && dj > 0 && was[i+di-1] == is[j+dj-1] {
+			di, dj = di-1, dj-1
+		}
 		for _, l := range was[i : i+di] {
 			fmt.Fprintf(&b, "  - %s\n", l)
 		}

@@ -119,6 +119,15 @@ func TestAggressive(t *testing.T) {
 	}
 }
 
+func TestCertificate(t *testing.T) {
+	for _, peer := range []string{Culvert, StrongSwan} {
+		t.Run(peer, func(t *testing.T) {
+			toured(t, Certificate, peer, "shows the certificate of trustpoint LAB: CN=r1.example.net,O=lab,C=XX", "revocation of", "by crl: good",
+				"✓ certificate of CN=r2.example.net,O=lab,C=XX, proved by trustpoint LAB", "ACTIVE aes  sha256 rsig 14")
+		})
+	}
+}
+
 func TestNATT(t *testing.T) {
 	for _, peer := range []string{Culvert, StrongSwan} {
 		t.Run(peer, func(t *testing.T) {
