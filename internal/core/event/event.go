@@ -77,7 +77,7 @@ type Payload struct {
 type Message struct {
 	Dir       Direction
 	Exchange  string // "main", "aggressive", "quick", "informational"
-	Name      string // "MM1" … "MM6", "AM1" … "AM3", "QM1" … "QM3", "INFO"
+	Name      string // "MM1" … "MM6", "AM1" … "AM3", "QM1" … "QM4", "INFO"
 	ID        uint32 // message ID, 0 in phase 1
 	Encrypted bool
 	Payloads  []Payload // empty when it could not be read

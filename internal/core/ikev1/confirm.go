@@ -17,6 +17,7 @@ import (
 const (
 	confirmWait = time.Second // for the answer; then traffic goes out all the same
 	settleLeast = 40 * time.Millisecond
+	commitWait  = 2 * time.Second // for CONNECTED, of a peer that set the commit bit
 )
 
 // Ready: the peer has dealt with QM3, so we may send with the pair.
@@ -30,6 +31,9 @@ func (Ready) outcome() {}
 // settles is when the peer should have dealt with QM3: after as long as it took
 // for QM2, which was the harder work.
 func (s *SA) settles(c *Context, q *quickMode) time.Time {
+	if q.commit {
+		return c.Now.Add(commitWait)
+	}
 	return c.Now.Add(min(max(c.Now.Sub(q.sent), settleLeast), confirmWait))
 }
 

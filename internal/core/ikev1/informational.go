@@ -191,6 +191,8 @@ func (s *SA) takeNotify(c *Context, body []byte, before time.Time) {
 		s.answer(c, n)
 	case n.Type == isakmp.NotifyRUThereAck:
 		s.acknowledged(c, n, before)
+	case n.Type == isakmp.NotifyConnected:
+		s.connected(c, n)
 	case n.Type == isakmp.NotifyInitialContact:
 		c.done(InitialContact{SA: s})
 	case n.Type == isakmp.NotifyResponderLifetime:

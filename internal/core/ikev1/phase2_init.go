@@ -91,7 +91,7 @@ func (s *SA) initQM2(c *Context, m *message, q *quickMode) error {
 	s.moveTo(m)
 	s.received(c, m)
 	q.flight = flight{sent: q.flight.sent, received: m.raw}
-	q.iv, q.awaits = m.nextIV, ""
+	q.iv, q.awaits, q.commit = m.nextIV, "", m.header.Flags&isakmp.FlagCommit != 0
 	ke, err := s.readQM2(c, m, q)
 	if err != nil {
 		s.giveUpQM2(c, q, err)
@@ -131,8 +131,47 @@ func (s *SA) refuseQM2(c *Context, q *quickMode) {
 func (s *SA) sendQM3(c *Context, q *quickMode) {
 	hash := s.hashOver([]byte{0}, be32(q.id), q.ni, q.nr)
 	h := isakmp.Header{Exchange: isakmp.ExchangeQuick, MessageID: q.id}
-	if _, err := s.post(c, &q.flight, "QM3", h, []isakmp.Payload{{Type: isakmp.PayloadHash, Body: hash}}, q.iv); err != nil {
+	last, err := s.post(c, &q.flight, "QM3", h, []isakmp.Payload{{Type: isakmp.PayloadHash, Body: hash}}, q.iv)
+	if err != nil {
 		s.emit(c, event.Dropped{Reason: err.Error()})
+		return
+	}
+	q.iv = last
+}
+
+// initConnected takes the fourth message of quick mode, with which a responder
+// that had set the commit bit says that its SAs are in place (RFC 2408 3.1):
+//
+//	HDR*, HASH(4), N(CONNECTED)    HASH(4) = prf(SKEYID_a, M-ID | N)
+//
+// RFC 2409 has no such message; its hash is that of racoon and Windows. Who never
+// sends it is not waited for long, see settles. A peer that sets the bit as the
+// initiator says no more with it than QM3 does.
+func (s *SA) initConnected(c *Context, m *message, q *quickMode) error {
+	m.name = "QM4"
+	if err := s.readQuick(m, q.iv, be32(q.id)); err != nil {
+		return err
+	}
+	s.moveTo(m)
+	s.received(c, m)
+	for _, body := range m.all(isakmp.PayloadNotify) {
+		if n, err := isakmp.ParseNotification(body); err == nil && n.Type == isakmp.NotifyConnected {
+			s.emit(c, event.Notify{Dir: event.Received, Type: n.Type.String(), Number: uint16(n.Type), Protocol: n.Protocol, Protected: true})
+			q.commit = false
+			c.done(Ready{SA: s, Child: q.child.ID})
+		}
+	}
+	return nil
+}
+
+// connected takes CONNECTED in an informational exchange.
+func (s *SA) connected(c *Context, n isakmp.Notification) {
+	for _, id := range sortedIDs(s.quick) {
+		q := s.quick[id]
+		if out := q.child.Out; q.done && q.commit && (spis{out.SPI, out.AHSPI}.has(n.SPI) || q.spis.has(n.SPI)) {
+			q.commit = false
+			c.done(Ready{SA: s, Child: q.child.ID})
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type quickMode struct {
 	spis    spis // our inbound SPIs
 	ni, nr  []byte
 	iv      []byte // of the next message
+	commit  bool   // the peer will tell when it is ready: it set the commit bit in QM2
 	private crypt.Private
 	public  []byte
 	ids     []isakmp.Payload // IDci and IDcr of the peer, which QM2 returns as they came
@@ -95,6 +96,8 @@ func (s *SA) handleQuick(c *Context, m *message) error {
 		return s.respQM1(c, m)
 	case s.duplicate(c, &q.flight, m, lastTaken(q)):
 		return nil
+	case q.done && q.commit:
+		return s.initConnected(c, m, q)
 	case q.done || q.awaits == "":
 		return malformed("quick mode %08x awaits no message", q.id)
 	case q.role == event.Initiator:
