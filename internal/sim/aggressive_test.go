@@ -1,8 +1,10 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,7 +81,7 @@ func TestAggressiveModeHasOneGroup(t *testing.T) {
 	bothUp(t, id, r1, r2)
 }
 
-// Without the lines that switch it on for a peer, AM1 is refused before any
+// Threat: aggressive mode with a key. Without the lines that switch it on for a peer, AM1 is refused before any
 // arithmetic; "crypto isakmp aggressive-mode disable" wins over them.
 func TestAggressiveOff(t *testing.T) {
 	for name, off := range map[string]option{
@@ -122,7 +124,7 @@ func TestAggressiveOff(t *testing.T) {
 	}
 }
 
-// The key is chosen by the name in AM1: of a peer at an address that nobody
+// CVE-2002-1623: the key is chosen by the name in AM1: of a peer at an address that nobody
 // knows, whose entry is dynamic. Another name and another key look the same to it.
 func TestAggressiveByName(t *testing.T) {
 	for _, tt := range []struct {
@@ -226,4 +228,76 @@ func TestAM3NeverArrives(t *testing.T) {
 	if l := r1.Engine.Load(); l.ISAKMP != 0 {
 		t.Errorf("R1 still has %d ISAKMP SAs", l.ISAKMP)
 	}
+}
+
+// CVE-2016-5361 in aggressive mode, where an offer costs arithmetic at once:
+// floods of AM1 from one source, from many, under names that nobody knows. What
+// is computed at a time is bounded, each request brings at most one answer and
+// never a retransmission, and a peer still comes up.
+func TestFloodOfAM1(t *testing.T) {
+	a, b := sites(aggressive)
+	dynamic := b.Entries[0]
+	dynamic.Seq, dynamic.Peers, dynamic.Dynamic = 20, nil, true
+	b.Entries = append(b.Entries, dynamic)
+	b.Aggressive = append(b.Aggressive, policy.AggressivePeer{Host: "branch1.example.org"})
+	b.Keys = append(b.Keys, policy.Key{Host: "branch1.example.org", Secret: b.Keys[0].Secret})
+	x, r1, r2 := world(t, 5, a, b)
+	log := tap(x)
+	trigger(r1)
+	x.Run(100*time.Millisecond, nil)
+	am1 := (*log)[0].Payload
+	r1.Input(door.Clear{IPsec: true, ISAKMP: true})
+	x.Run(2*time.Minute, nil)
+	for name, source := range map[string]func(i int) netip.Addr{
+		"from the peer's address": func(int) netip.Addr { return addrA },
+		"from one stranger":       func(int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, 113, 1}) },
+		"from many":               func(i int) netip.Addr { return netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}) },
+	} {
+		*log = nil
+		jobs := 0
+		for i := range 3000 {
+			m := slices.Clone(am1)
+			binary.BigEndian.PutUint64(m, uint64(i+1))
+			d := door.Datagram{Local: netip.AddrPortFrom(addrB, 500), Remote: netip.AddrPortFrom(source(i), 500), Payload: m}
+			for _, o := range r2.Engine.Step(x.Now, d, nil) { // arithmetic that nobody gets round to
+				if _, ok := o.(door.Compute); ok {
+					jobs++
+				}
+			}
+		}
+		if l := r2.Engine.Load(); jobs > 32 || l.Jobs > 32 || l.HalfOpen > 32 || len(*log) != 0 {
+			t.Errorf("%s: %d computations, %+v, %d answers", name, jobs, l, len(*log))
+		}
+		r2.Input(nil)
+		x.Run(2*time.Minute, nil)
+		nothingLeft(t, x, r2)
+		id := trigger(r1)
+		x.Run(5*time.Second, nil)
+		bothUp(t, id, r1, r2)
+		r1.Input(door.Clear{IPsec: true, ISAKMP: true})
+		x.Run(2*time.Minute, nil)
+	}
+}
+
+// CVE-2023-30570: an AM1 without an acceptable policy, and then again with the
+// responder cookie of a refusal, or any other.
+func TestRefusedAM1LeavesNothing(t *testing.T) {
+	a, b := sites(aggressive)
+	b.Policies[0].Hash, b.Policies[1].Hash = 0, 0
+	x, r1, r2 := world(t, 1, a, b)
+	log := tap(x)
+	trigger(r1)
+	x.Run(100*time.Millisecond, nil)
+	am1 := (*log)[0].Payload
+	for _, cookie := range []byte{0, 1, 255} {
+		m := slices.Clone(am1)
+		copy(m[8:], (*log)[1].Payload[8:16])
+		m[15] += cookie
+		r2.Input(door.Datagram{Local: netip.AddrPortFrom(addrB, 500), Remote: netip.AddrPortFrom(addrA, 500), Payload: m})
+		if l := r2.Engine.Load(); l.ISAKMP != 0 || l.Jobs != 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	x.Run(time.Minute, nil)
+	nothingLeft(t, x, r2)
 }

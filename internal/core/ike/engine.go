@@ -217,7 +217,7 @@ func (e *Engine) respond(c *ikev1.Context, h isakmp.Header, d door.Datagram) {
 		c.Out = append(c.Out, ikev1.Refuse(c, h, d, isakmp.NotifyNoProposalChosen))
 		return
 	}
-	if !e.makeRoom(c, d.Remote.Addr()) {
+	if !e.makeRoom(c, d.Remote.Addr(), h.Exchange == isakmp.ExchangeAggressive) {
 		drop(c, d, "too many negotiations are half open; this offer is ignored", "")
 		return
 	}
@@ -292,6 +292,7 @@ func (e *Engine) after(c *ikev1.Context, sa *ikev1.SA) {
 	if sa.Paired() {
 		e.sas[cookies{sa.Initiator, sa.Responder}] = sa
 	}
+	e.half.computed(sa)
 	switch {
 	case sa.Up():
 		e.half.remove(sa)

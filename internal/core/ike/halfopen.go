@@ -16,6 +16,8 @@ import (
 const (
 	maxHalfOpen       = 512 // SAs that a peer began and has not authenticated
 	maxHalfOpenSource = 16  // of one source address
+	// Aggressive mode costs arithmetic before anybody has named our cookie.
+	maxHasty = 32 // AM1 whose AM2 is being made
 )
 
 // halfOpen are the negotiations that peers began and have not authenticated.
@@ -23,6 +25,7 @@ type halfOpen struct {
 	of      map[*ikev1.SA]*half
 	sources map[netip.Addr]*source
 	silent  list.List // of *half: who has not named our cookie yet, oldest first
+	hasty   map[*ikev1.SA]struct{}
 }
 
 // source is what one address has half open.
@@ -39,7 +42,7 @@ type half struct {
 }
 
 func newHalfOpen() halfOpen {
-	return halfOpen{of: map[*ikev1.SA]*half{}, sources: map[netip.Addr]*source{}}
+	return halfOpen{of: map[*ikev1.SA]*half{}, sources: map[netip.Addr]*source{}, hasty: map[*ikev1.SA]struct{}{}}
 }
 
 func (h *halfOpen) add(sa *ikev1.SA) {
@@ -51,8 +54,18 @@ func (h *halfOpen) add(sa *ikev1.SA) {
 	}
 	s.count++
 	h.of[sa] = x
+	if sa.Aggressive() {
+		h.hasty[sa] = struct{}{}
+	}
 	if !sa.Reached() {
 		x.inAll, x.inSource = h.silent.PushBack(x), s.silent.PushBack(x)
+	}
+}
+
+// computed notes that the arithmetic for an AM1 is done.
+func (h *halfOpen) computed(sa *ikev1.SA) {
+	if !sa.Computing() {
+		delete(h.hasty, sa)
 	}
 }
 
@@ -74,6 +87,7 @@ func (h *halfOpen) remove(sa *ikev1.SA) {
 	}
 	h.reached(sa)
 	delete(h.of, sa)
+	delete(h.hasty, sa)
 	s := h.sources[x.from]
 	if s.count--; s.count == 0 {
 		delete(h.sources, x.from)
@@ -89,15 +103,21 @@ func (h *halfOpen) victim(from netip.Addr) (sa *ikev1.SA, ok bool) {
 	} else if len(h.of) < maxHalfOpen {
 		return nil, true
 	}
-	if first := queue.Front(); first != nil {
-		return first.Value.(*half).sa, true
+	// What is being computed cannot be taken back, so it must stay counted.
+	for x := queue.Front(); x != nil; x = x.Next() {
+		if sa := x.Value.(*half).sa; !sa.Computing() {
+			return sa, true
+		}
 	}
 	return nil, false
 }
 
 // makeRoom keeps the half-open SAs within their limits, of one source first;
 // false when none of them may be given up.
-func (e *Engine) makeRoom(c *ikev1.Context, from netip.Addr) bool {
+func (e *Engine) makeRoom(c *ikev1.Context, from netip.Addr, aggressive bool) bool {
+	if aggressive && len(e.half.hasty) >= maxHasty {
+		return false
+	}
 	sa, ok := e.half.victim(from)
 	if sa != nil {
 		sa.Displace(c)

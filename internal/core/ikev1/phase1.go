@@ -160,6 +160,9 @@ func (s *SA) Aggressive() bool { return s.phase1.mode == isakmp.ExchangeAggressi
 // in an AM2 is being checked the responder's is only a claim.
 func (s *SA) Paired() bool { return !s.Responder.IsZero() && !s.phase1.trying }
 
+// Computing reports whether arithmetic of phase 1 is under way.
+func (s *SA) Computing() bool { return s.phase1.busy }
+
 // Accept answers on an SA that Respond made and the engine has room for.
 func (s *SA) Accept(c *Context) {
 	if s.Aggressive() {
