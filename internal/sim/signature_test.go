@@ -520,3 +520,66 @@ func TestEvidenceServesTheNextNegotiation(t *testing.T) {
 		t.Errorf("the list was fetched %d times", asked)
 	}
 }
+
+// A hub whose peers all come at once asks for their CA's list once, and all of
+// them come up.
+func TestOneListForManyPeers(t *testing.T) {
+	l := p256Lab()
+	const n = 24
+	signed := func(s *policy.Settings, name string, at netip.Addr) {
+		s.Keys = nil
+		for i := range s.Policies {
+			s.Policies[i].Auth = suite.ECDSA256
+		}
+		c, err := l.root.Issue(name, l.key[0].Public(), []netip.Addr{at}, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{listURL} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, _ := crypt.NewSigner(l.key[0])
+		s.Trustpoints = []policy.Trustpoint{{Name: "LAB", CAs: [][]byte{l.root.Cert.Raw}, Chain: [][]byte{c.Raw}, Key: key, Revocation: []string{"none"}}}
+	}
+	x := newStar(11, n)
+	signed(x.hub.Engine.Settings(), "hub.lab", addrA)
+	x.hub.Engine.Settings().Trustpoints[0].Revocation = []string{"crl"}
+	for i, s := range x.spokes {
+		signed(s.Engine.Settings(), fmt.Sprintf("s%d.lab", i), spokeAddr(i))
+	}
+	body, err := l.root.CRL(epoch, epoch.Add(time.Hour), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	x.Web = func(door.Fetch) (door.Fetched, time.Duration, bool) {
+		asked++
+		return door.Fetched{Body: body}, 3 * time.Second, true
+	}
+	for _, s := range x.spokes {
+		trigger(s)
+	}
+	x.Run(15*time.Second, nil)
+	for i, s := range x.spokes {
+		if !s.Up(s.Engine.Settings().Flows()[0].ID) {
+			t.Errorf("spoke %d is not up: %+v", i, happened[event.Failed](s))
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the list was fetched %d times", asked)
+	}
+}
+
+// A CA below the root may stand with the trustpoint's CAs instead of in our own
+// chain: the peer, which knows the root alone, gets it all the same.
+func TestIntermediateAmongTheCAs(t *testing.T) {
+	l := p256Lab()
+	one, err := l.root.Sub("one", authority.P256, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := l.signed(t)
+	a.Trustpoints[0].Chain = [][]byte{l.cert(t, 0, one, nil).Raw}
+	a.Trustpoints[0].CAs = append(a.Trustpoints[0].CAs, one.Cert.Raw)
+	x, r1, r2 := world(t, 12, a, b)
+	id := trigger(r1)
+	x.Run(5*time.Second, nil)
+	bothUp(t, id, r1, r2)
+}

@@ -87,6 +87,10 @@ type Fetched struct {
 	Err  string // why there is none, "" when there is
 }
 
+// NotAsked begins Fetched.Err when the request never left: nobody is to blame
+// at its URL.
+const NotAsked = "was not asked"
+
 // Observed answers Observe: what the data path has seen of an SA pair.
 type Observed struct {
 	Child sadb.ChildID

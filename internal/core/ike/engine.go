@@ -57,6 +57,7 @@ type Engine struct {
 	deadlines deadlines
 	memory    memory
 	evidence  *pki.Cache // of revocation, shared by all negotiations
+	fetches   map[string]*onItsWay
 }
 
 type cookies struct{ initiator, responder isakmp.Cookie }
@@ -76,7 +77,7 @@ func New(s *policy.Settings, random io.Reader) *Engine {
 		half: newHalfOpen(), peers: newPeers(),
 		all: map[*ikev1.SA]*deadline{}, jobs: map[uint64]*ikev1.SA{}, spis: map[uint32]struct{}{},
 		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{}, defined: map[policy.FlowID]*defined{}, turns: map[turnOf]int{},
-		memory: newMemory(), evidence: pki.NewCache(),
+		memory: newMemory(), evidence: pki.NewCache(), fetches: map[string]*onItsWay{},
 	}
 }
 
@@ -102,11 +103,7 @@ func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Ou
 			e.after(c, sa)
 		}
 	case door.Fetched:
-		if sa := e.jobs[in.ID]; sa != nil {
-			delete(e.jobs, in.ID)
-			sa.Fetched(c, in)
-			e.after(c, sa)
-		}
+		e.fetched(c, in)
 	case door.Expire:
 		e.expire(c, in)
 	case door.Clear:
@@ -125,7 +122,7 @@ func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Ou
 }
 
 func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
-	return &ikev1.Context{
+	x := &ikev1.Context{
 		Now: now, Random: e.random, Settings: e.settings, Out: out,
 		NewSPI:  e.newSPI,
 		FreeSPI: func(spi uint32) { delete(e.spis, spi) },
@@ -139,6 +136,8 @@ func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
 		Others:   e.others,
 		Evidence: e.evidence,
 	}
+	x.Fetch = func(f door.Fetch) { e.fetch(x, f) }
+	return x
 }
 
 // newSPI draws an inbound SPI: not reserved (RFC 4303 2.1: 1 to 255), not in use.

@@ -104,7 +104,7 @@ func (s *SA) ownTrustpoint(c *Context) *policy.Trustpoint {
 
 // requested reports whether the peer has asked for a CA above our certificate.
 func (s *SA) requested(t *policy.Trustpoint) bool {
-	for _, der := range t.Chain {
+	for _, der := range pki.Complete(t) {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
 			continue
@@ -157,7 +157,7 @@ func (s *SA) certPayloads(c *Context) []isakmp.Payload {
 		return nil
 	}
 	var out []isakmp.Payload
-	for i, der := range t.Chain {
+	for i, der := range pki.Complete(t) {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil || i > 0 && bytes.Equal(cert.RawIssuer, cert.RawSubject) {
 			continue

@@ -90,6 +90,8 @@ type Context struct {
 	// Others reports whether the engine holds another ISAKMP SA or an IPsec
 	// SA with this SA's peer; without one, INITIAL-CONTACT is sent.
 	Others func(*SA) bool
+	// Fetch asks for a document; nil puts the request out as it is.
+	Fetch func(door.Fetch)
 	// Evidence is what is known of revocation, for all SAs; nil keeps nothing.
 	Evidence *pki.Cache
 

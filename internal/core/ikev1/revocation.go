@@ -84,7 +84,12 @@ func (s *SA) fetch(c *Context, l *pki.Look, wait time.Duration, then func(*Conte
 		then(c, r)
 	}
 	s.fetching = &fetching{id, c.Now.Add(wait)}
-	c.Out = append(c.Out, door.Fetch{ID: id, URL: l.URL, Body: l.Body, Type: l.Type, Most: l.Most})
+	f := door.Fetch{ID: id, URL: l.URL, Body: l.Body, Type: l.Type, Most: l.Most}
+	if c.Fetch == nil {
+		c.Out = append(c.Out, f)
+		return
+	}
+	c.Fetch(f)
 }
 
 // Fetched goes on with a document that was asked for.

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
@@ -240,6 +241,31 @@ func verify(leaf *x509.Certificate, anchors, between []*x509.Certificate, now ti
 		return nil, err
 	}
 	return chains[0], nil
+}
+
+// Complete is our own chain with the CAs of the trustpoint that stand above it,
+// up to the root: a CA below the root may be written as the trustpoint's, and the
+// peer need not know it.
+func Complete(t *policy.Trustpoint) [][]byte {
+	chain := slices.Clone(t.Chain)
+	if len(chain) == 0 {
+		return nil
+	}
+	at, err := x509.ParseCertificate(chain[len(chain)-1])
+	var cas []*x509.Certificate
+	for _, der := range t.CAs {
+		if ca, err := x509.ParseCertificate(der); err == nil {
+			cas = append(cas, ca)
+		}
+	}
+	for err == nil && len(chain) < maxCertificates {
+		above := issuer(at, cas)
+		if above == nil || bytes.Equal(above.RawSubject, above.RawIssuer) {
+			break
+		}
+		chain, at = append(chain, above.Raw), above
+	}
+	return chain
 }
 
 // caNames lists the CAs of trustpoints for a sentence.

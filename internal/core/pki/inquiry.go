@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/internal/core/crypt"
+	"culvert/internal/core/door"
 	"culvert/internal/core/event"
 	"culvert/internal/core/isakmp"
 )
@@ -202,7 +203,7 @@ func (q *Inquiry) miss(method, url string, cert *x509.Certificate, why string) {
 
 // Fail says that nothing came from a Look's URL, and why.
 func (q *Inquiry) Fail(now time.Time, l *Look, why string) {
-	if l.URL != "" {
+	if l.URL != "" && !strings.HasPrefix(why, door.NotAsked) {
 		q.cache.hush(l.URL, now)
 	}
 	q.miss(l.Method, l.URL, l.cert, why)

@@ -71,7 +71,7 @@ func (f *Fetcher) Start(ctx context.Context, o door.Fetch, done func(door.Fetche
 	select {
 	case f.queue <- struct{}{}:
 	default:
-		go done(door.Fetched{ID: o.ID, Err: "was not asked: too many documents are being fetched"})
+		go done(door.Fetched{ID: o.ID, Err: door.NotAsked + ": too many documents are being fetched"})
 		return
 	}
 	go func() {
@@ -82,7 +82,7 @@ func (f *Fetcher) Start(ctx context.Context, o door.Fetch, done func(door.Fetche
 		case f.slots <- struct{}{}:
 			defer func() { <-f.slots }()
 		case <-ctx.Done():
-			done(door.Fetched{ID: o.ID, Err: "was not asked in time: too many documents are being fetched"})
+			done(door.Fetched{ID: o.ID, Err: door.NotAsked + " in time: too many documents are being fetched"})
 			return
 		}
 		body, err := f.get(ctx, o)
