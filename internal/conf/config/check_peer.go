@@ -75,6 +75,10 @@ func (k *checker) identity() {
 		k.add(Error, o.IdentityOrigin, "the router names itself by its hostname, and there is none",
 			"the identity is the name of the configuration's file: the peer does not recognise it", "hostname NAME")
 	}
+	if o.Identity == IdentityDN && len(k.proofs()) == 0 {
+		k.add(Warning, o.IdentityOrigin, "the router names itself by the subject of its certificate, and there is no certificate with its key",
+			"the identity is the address instead", "no crypto isakmp identity")
+	}
 	if o.Identity == IdentityHostname && k.c.Domain == "" && k.c.Hostname != "" {
 		k.add(Note, o.IdentityOrigin, "the router names itself by its hostname, and there is no domain name",
 			fmt.Sprintf("the identity is the FQDN %q: the peer has to expect just that", k.c.Hostname), "ip domain name DOMAIN")

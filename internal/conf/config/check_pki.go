@@ -105,8 +105,13 @@ func (k *checker) certMapExists(name string, at origin.Line, whose string) {
 
 // trustpointsWork looks at what every trustpoint holds.
 func (k *checker) trustpointsWork() {
+	asked := slices.ContainsFunc(k.c.ISAKMPPolicies, func(p policy.ISAKMP) bool { return p.Auth.Signature() })
 	for i := range k.c.Trustpoints {
 		t, p := &k.c.Trustpoints[i], &k.trustpoints[i]
+		if !asked { // routers have trustpoints for other things
+			k.add(Note, t.Origin, fmt.Sprintf("no ISAKMP policy authenticates with certificates, so trustpoint %s has no use", t.Name), "its certificates and keys are not looked at", "")
+			continue
+		}
 		k.ownKey(t, p)
 		k.authorities(t, p)
 		if len(p.CAs) > 0 {
@@ -181,7 +186,7 @@ func (k *checker) authorities(t *Trustpoint, p *policy.Trustpoint) {
 func (k *checker) own509(t *Trustpoint, p *policy.Trustpoint, cert *x509.Certificate) {
 	k.dates(t.at(), "our certificate "+subject(cert)+" of trustpoint "+t.Name, cert, "the peer refuses it: phase 1 fails")
 	k.weak509(t.at(), "our certificate "+subject(cert), cert)
-	if !p.Key.Held() || !slices.ContainsFunc(k.c.ISAKMPPolicies, func(p policy.ISAKMP) bool { return p.Auth.Signature() }) {
+	if !p.Key.Held() {
 		return
 	}
 	var missing string

@@ -51,6 +51,9 @@ type CertificateChain struct {
 type Certificate struct {
 	Kind   string // "ca", "self-signed", …; "" for our own
 	Serial string // as written
+	// NVRAM is the router's own file that holds the certificate, "nvram:CA.cer",
+	// "" for one that stands here; DER is empty then.
+	NVRAM  string
 	DER    []byte
 	Origin origin.Line
 }

@@ -192,9 +192,14 @@ func (r *reader) certificate(m *ios.Match, l ios.Line) {
 	case undo(m):
 		chain.certs.remove(id)
 		return
-	case inNVRAM:
-		r.fault(l, n, "the certificate is in the router's own memory, not in the configuration: write ca-certificate file or certificate file under crypto pki trustpoint %s", chain.c.Name)
+	case inNVRAM && strings.HasPrefix(strings.ToLower(n.Text), "nvram:"):
+		c.NVRAM = n.Value
+		chain.certs.put(id, &c)
+		r.report(Warning, l, l.Column+n.Column-1, n.Text, "the certificate is in the router's own memory, not in the configuration: it is not there",
+			"ca-certificate file CA.pem")
 		return
+	case inNVRAM:
+		r.fault(l, n, "word %s: expected the end of the line", ios.Quote(n.Text))
 	case strings.Trim(c.Serial, "0123456789abcdefABCDEF") != "":
 		r.fault(l, w, "word %s: expected a serial number in hexadecimal", ios.Quote(w.Text))
 	}

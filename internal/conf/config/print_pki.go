@@ -74,10 +74,15 @@ func (p *printer) trustpoint(t *Trustpoint) {
 func (p *printer) chain(c *CertificateChain) {
 	p.line("crypto pki certificate chain %s", c.Name)
 	for _, cert := range c.Certificates {
-		if cert.Kind != "" {
-			p.line(" certificate %s %s", cert.Kind, cert.Serial)
-		} else {
-			p.line(" certificate %s", cert.Serial)
+		words := []string{" certificate"}
+		for _, w := range []string{cert.Kind, cert.Serial, cert.NVRAM} {
+			if w != "" {
+				words = append(words, w)
+			}
+		}
+		p.raw(strings.Join(words, " "))
+		if cert.NVRAM != "" {
+			continue
 		}
 		for at := 0; at < len(cert.DER); at += 32 {
 			var groups []string

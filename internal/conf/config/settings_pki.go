@@ -49,10 +49,11 @@ func (x *index) buildTrustpoints() {
 // inline adds the certificates that stand in the configuration.
 func inline(to *policy.Trustpoint, c *CertificateChain) {
 	for _, cert := range c.Certificates {
-		switch cert.Kind {
-		case "ca":
+		switch {
+		case cert.NVRAM != "":
+		case cert.Kind == "ca":
 			to.CAs = append(to.CAs, cert.DER)
-		case "", "self-signed":
+		case cert.Kind == "" || cert.Kind == "self-signed":
 			if len(to.Chain) == 0 || !belongs(to.Key, to.Chain[0]) && belongs(to.Key, cert.DER) {
 				to.Chain = [][]byte{cert.DER}
 			}
