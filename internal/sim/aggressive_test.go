@@ -301,3 +301,56 @@ func TestRefusedAM1LeavesNothing(t *testing.T) {
 	x.Run(time.Minute, nil)
 	nothingLeft(t, x, r2)
 }
+
+// Aggressive mode is for the names it is configured for, also where another name
+// could prove itself: with a certificate, or with a key under its own name.
+func TestAggressiveIsForTheNamed(t *testing.T) {
+	certified, certifiedB := p256Lab().signed(t)
+	keyed, keyedB := sites()
+	keyedB.Keys = []policy.Key{{Host: "branch9.example.org", Secret: keyed.Keys[0].Secret}}
+	for name, ends := range map[string][2]*policy.Settings{"a certificate": {certified, certifiedB}, "a key": {keyed, keyedB}} {
+		a, b := ends[0], ends[1]
+		aggressive(a)
+		a.Identity = policy.SelfIdentity{Kind: policy.IdentityFQDN, Value: "branch9.example.org"}
+		if name == "a certificate" {
+			a.Identity.Value = "" // r1.lab, which the certificate has
+		}
+		b.Entries[0].Peers, b.Entries[0].Dynamic = nil, true
+		b.Aggressive = []policy.AggressivePeer{{Host: "branch1.example.org"}}
+		x, r1, r2 := world(t, 1, a, b)
+		trigger(r1)
+		x.Run(time.Minute, nil)
+		if up := happened[event.Phase1Up](r2); len(up) != 0 {
+			t.Errorf("%s: %+v", name, up)
+		}
+		want := map[string]event.Code{"a certificate": event.AggressiveOff, "a key": event.NoKey}[name]
+		if got := finals(r2); len(got) == 0 || got[0] != want {
+			t.Errorf("%s: R2 says %v, want %s", name, got, want)
+		}
+		b.Aggressive[0].Host = a.Identity.Value
+		if name == "a certificate" {
+			b.Aggressive[0].Host = "r1.lab"
+		}
+		x, r1, r2 = world(t, 1, a, b)
+		trigger(r1)
+		x.Run(5*time.Second, nil)
+		if up := happened[event.Phase1Up](r2); len(up) != 1 || !up[0].Aggressive {
+			t.Errorf("%s, and named: %+v", name, up)
+		}
+	}
+}
+
+// Whom we call we know by the name that the entry's profile expects: its key may
+// stand under that name.
+func TestKeyUnderTheProfilesName(t *testing.T) {
+	for _, mode := range []option{func(*policy.Settings) {}, aggressive} {
+		a, b := sites(mode)
+		named(policy.IdentityFQDN, "r2.example.org")(b)
+		profiled(matchName(policy.IdentityFQDN, "r2.example.org"))(a)
+		a.Keyrings[0].Keys = []policy.Key{{Host: "R2.example.org", Secret: b.Keys[0].Secret}}
+		x, r1, r2 := world(t, 1, a, b)
+		id := trigger(r1)
+		x.Run(5*time.Second, nil)
+		bothUp(t, id, r1, r2)
+	}
+}

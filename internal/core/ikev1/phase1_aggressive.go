@@ -296,6 +296,12 @@ func (s *SA) respAM3(c *Context, m *message) error {
 		return err
 	}
 	s.checkProof(c, m, s.phase1.peer, func(c *Context, err error) {
+		if err == nil && s.phase1.decoy {
+			// It has a certificate of ours, and yet nobody wants it to begin so.
+			identity, kind := said(s.phase1.peer)
+			err = &Refusal{Code: event.AggressiveOff, Notify: isakmp.NotifyAuthenticationFailed, Authentic: true, Identity: identity, Kind: kind,
+				Reason: "AM3: aggressive mode is not configured for a peer that calls itself " + identity}
+		}
 		if err != nil {
 			if !refusal(err).Authentic {
 				s.NAT = was

@@ -162,6 +162,9 @@ func (s *SA) findKey(c *Context) bool {
 
 func (s *SA) lookUpKey(c *Context) (best policy.FoundKey, found bool) {
 	x, local := s.phase1, s.Local.Addr()
+	if x.decoy {
+		return best, false
+	}
 	if x.with != nil && x.with.Secret.Len() > 0 {
 		return policy.FoundKey{Key: policy.Key{Host: x.with.Host, Secret: x.with.Secret, Origin: x.with.Origin}}, true
 	}
@@ -175,7 +178,24 @@ func (s *SA) lookUpKey(c *Context) (best policy.FoundKey, found bool) {
 			best, found = k, true
 		}
 	}
-	return best, found && !x.decoy
+	if !found && s.Role == event.Initiator && s.Profile != nil {
+		return s.keyOfName(c)
+	}
+	return best, found
+}
+
+// keyOfName finds the key under a name that the entry's profile expects of the
+// peer: whom we call we know by more than the address.
+func (s *SA) keyOfName(c *Context) (policy.FoundKey, bool) {
+	for _, m := range s.Profile.Match {
+		if m.Certificate != nil || m.Domain || m.Kind != policy.IdentityFQDN && m.Kind != policy.IdentityUser {
+			continue
+		}
+		if k, ok := c.Settings.KeyNamed(s.Profile, s.Local.Addr(), m.Value); ok {
+			return k, true
+		}
+	}
+	return policy.FoundKey{}, false
 }
 
 // keyProfiles are the profiles whose keyrings apply: the one that is known, else
