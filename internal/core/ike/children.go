@@ -108,7 +108,6 @@ func (e *Engine) childUp(c *ikev1.Context, u ikev1.ChildUp) {
 		k.peer.children = append(k.peer.children, k)
 		e.watch(c, k.peer)
 		e.found(k)
-		e.yield(c, k)
 	}
 	k.replaces, k.outAt = u.Rekey, u.OutAt
 	if u.Out {

@@ -128,6 +128,7 @@ func (e *Engine) context(now time.Time, out []door.Output) *ikev1.Context {
 		FreeSPI: func(spi uint32) { delete(e.spis, spi) },
 		Admit:   e.admit,
 		Adopt:   e.define,
+		Yield:   e.yield,
 		Crossing: func(s *ikev1.SA, selects flow.Selectors, nonce []byte) bool {
 			return e.crossing(now, s, selects, nonce)
 		},

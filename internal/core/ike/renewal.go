@@ -67,7 +67,7 @@ func (e *Engine) renewal(k *child) time.Time {
 
 // siblingTime is how close together pairs for the same traffic come up that both
 // sides began at once.
-const siblingTime = time.Minute
+const siblingTime = 10 * time.Second
 
 // supersede marks the pairs whose traffic k carries from now on. False when k is
 // the one that another pair goes before.
@@ -145,15 +145,11 @@ func (e *Engine) revive(c *ikev1.Context, gone *child) {
 	e.schedule(best)
 }
 
-// yield gives up our own quick modes for the traffic of a pair that the peer
-// began and we agreed to: both began at once, and one pair is enough. That we
-// answered the peer's means that ours goes second, see Crossing.
-func (e *Engine) yield(c *ikev1.Context, k *child) {
-	if k.Initiator {
-		return
-	}
-	for _, sa := range slices.Clone(k.peer.sas) {
-		sa.Yield(c, k.Selectors)
+// yield gives up our own quick modes for the same traffic as one that the peer
+// began and we answered: both began at once, and one pair is enough.
+func (e *Engine) yield(c *ikev1.Context, sa *ikev1.SA, selects flow.Selectors, nonce []byte) {
+	for _, o := range e.peerOf(sa).sas {
+		o.Yield(c, selects, nonce)
 	}
 }
 

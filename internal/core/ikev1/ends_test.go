@@ -64,6 +64,7 @@ func (e *end) context() *Context {
 		FreeSPI:  func(spi uint32) { e.freed = append(e.freed, spi) },
 		Admit:    e.admit,
 		Adopt:    func(_ *Context, _ *SA, f policy.Flow) (policy.Flow, error) { return f, nil },
+		Yield:    func(c *Context, s *SA, selects flow.Selectors, nonce []byte) { s.Yield(c, selects, nonce) },
 		Crossing: func(s *SA, selects flow.Selectors, nonce []byte) bool { return s.Outranks(e.now, selects, nonce) },
 		NewChild: func() sadb.ChildID { e.names++; return sadb.ChildID(e.names) },
 		NewJob:   func(*SA) uint64 { e.names++; return e.names },

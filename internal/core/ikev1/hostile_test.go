@@ -495,6 +495,31 @@ func TestResponderHearsRefusal(t *testing.T) {
 	}
 }
 
+// INVALID-SPI of an SA that the peer no longer knows is no answer to the quick
+// mode under way; a refusal that names no SPI, or one we cannot know, is.
+func TestWhichErrorsRefuse(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		of      isakmp.NotifyType
+		spi     func(q *quickMode) []byte
+		refuses bool
+	}{
+		{"INVALID-SPI of another SA", isakmp.NotifyInvalidSPI, func(*quickMode) []byte { return be32(0x4711) }, false},
+		{"INVALID-SPI without one", isakmp.NotifyInvalidSPI, func(*quickMode) []byte { return nil }, false},
+		{"INVALID-SPI of ours", isakmp.NotifyInvalidSPI, func(q *quickMode) []byte { return be32(q.spis.esp) }, true},
+		{"NO-PROPOSAL-CHOSEN with an SPI of the peer's", isakmp.NotifyNoProposalChosen, func(*quickMode) []byte { return be32(0x4711) }, true},
+		{"NO-PROPOSAL-CHOSEN without one", isakmp.NotifyNoProposalChosen, func(*quickMode) []byte { return nil }, true},
+		{"a status", isakmp.NotifyReplayStatus, func(q *quickMode) []byte { return be32(q.spis.esp) }, false},
+	} {
+		a, b := phase1(t)
+		q := a.start()
+		a.take(b.say(nil, notifyPayload(isakmp.Notification{DOI: 1, Protocol: 3, SPI: tt.spi(q), Type: tt.of})))
+		if got := len(became[ChildFailed](a)) == 1; got != tt.refuses || q.done != tt.refuses {
+			t.Errorf("%s ends the exchange: %t, want %t", tt.name, got, tt.refuses)
+		}
+	}
+}
+
 // QM1 again, also when the exchange is long forgotten, makes no second pair.
 //
 // Threat: duplicates and replays of every message.

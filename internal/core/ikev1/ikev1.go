@@ -86,7 +86,10 @@ type Context struct {
 	// Crossing reports whether a quick mode of the peer, for these selectors and
 	// with this nonce, has to wait for one of our own.
 	Crossing func(*SA, flow.Selectors, []byte) bool
-	NewJob   func(*SA) uint64 // a fresh name for arithmetic of this SA
+	// Yield is told that such a quick mode of the peer is answered: one of our own
+	// that goes second is to be given up.
+	Yield  func(*Context, *SA, flow.Selectors, []byte)
+	NewJob func(*SA) uint64 // a fresh name for arithmetic of this SA
 	// Others reports whether the engine holds another ISAKMP SA or an IPsec
 	// SA with this SA's peer; without one, INITIAL-CONTACT is sent.
 	Others func(*SA) bool

@@ -200,7 +200,7 @@ func (s *SA) childUp(c *Context, q *quickMode) {
 
 // quickRefused ends the exchange that an authentic error notification is about.
 func (s *SA) quickRefused(c *Context, n isakmp.Notification) {
-	q := s.meant(n.SPI)
+	q := s.meant(n.Type, n.SPI)
 	if q == nil {
 		return
 	}
@@ -220,8 +220,9 @@ func (s *SA) quickRefused(c *Context, n isakmp.Notification) {
 
 // meant finds the exchange under way that a notification names by an SPI: ours,
 // as we offered it, or the peer's own when it is the initiator. Implementations
-// that name none mean the only exchange we began.
-func (s *SA) meant(spi []byte) *quickMode {
+// that name none, or one that we cannot know, mean the only exchange we began; but
+// who complains about an SPI means the SPI it names.
+func (s *SA) meant(t isakmp.NotifyType, spi []byte) *quickMode {
 	var began []*quickMode
 	for _, id := range sortedIDs(s.quick) {
 		q := s.quick[id]
@@ -237,7 +238,7 @@ func (s *SA) meant(spi []byte) *quickMode {
 			began = append(began, q)
 		}
 	}
-	if len(began) == 1 {
+	if len(began) == 1 && t != isakmp.NotifyInvalidSPI {
 		return began[0]
 	}
 	return nil
@@ -271,11 +272,11 @@ func (q *quickMode) asks(selects flow.Selectors) bool {
 }
 
 // Yield gives up our own quick modes for these selectors that the peer has not
-// answered.
-func (s *SA) Yield(c *Context, selects flow.Selectors) {
+// answered and that go behind one of the peer's with that nonce.
+func (s *SA) Yield(c *Context, selects flow.Selectors, nonce []byte) {
 	for _, id := range sortedIDs(s.quick) {
 		q := s.quick[id]
-		if !q.asks(selects) {
+		if !q.asks(selects) || bytes.Compare(q.ni, nonce) > 0 {
 			continue
 		}
 		q.finish(c)

@@ -255,6 +255,7 @@ func (s *SA) sendQM2(c *Context, q *quickMode, chosen offer, shared crypt.Secret
 		return
 	}
 	c.childUp(ChildUp{SA: s, Child: q.child, In: true})
+	c.Yield(c, s, q.selects, q.ni)
 	ps := make([]isakmp.Proposal, 0, len(chosen.parts))
 	for _, x := range chosen.parts {
 		p := x.proposal
