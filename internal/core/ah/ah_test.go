@@ -77,6 +77,8 @@ func TestWhatIsSealedOpens(t *testing.T) {
 
 // Which bits of the IPv4 header a router may change, and which it may not:
 // RFC 4302 section 3.3.3.1.1.1.
+//
+// Threat: AH, altered on the way.
 func TestMutableFields(t *testing.T) {
 	mutable := func(bit int) bool {
 		switch bit / 8 {
@@ -224,6 +226,8 @@ func TestMalformed(t *testing.T) {
 }
 
 // "The transmitted sequence number must never be allowed to cycle" (RFC 4302 section 2.5).
+//
+// Threat: sequence numbers at 2³².
 func TestSequenceNumbersEnd(t *testing.T) {
 	for _, esn := range []bool{false, true} {
 		s, o := pair(t, suite.SHA1, esn)

@@ -122,6 +122,8 @@ func TestOff(t *testing.T) {
 
 // RFC 4303 appendix A2.2, its two cases and their edges: W is the window, T its
 // right edge.
+//
+// Threat: sequence numbers at 2³².
 func TestExtendedNumbers(t *testing.T) {
 	cases := []struct {
 		story string

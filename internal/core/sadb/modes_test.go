@@ -250,6 +250,8 @@ func carry(t *testing.T, out *Out, in *In, p []byte, n int) {
 }
 
 // Both ICVs and both windows of a bundle count, and AH is looked at first.
+//
+// Threat: half a bundle.
 func TestBundle(t *testing.T) {
 	set := policy.TransformSet{AH: suite.SHA256, Cipher: suite.AESCBC, KeyBits: 128, Integ: suite.SHA1}
 	a, b, c := ends(t, set, false, false)

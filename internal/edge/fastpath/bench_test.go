@@ -92,7 +92,7 @@ func opening(b testing.TB) (in *inbound, bufs, sealed [][]byte, sizes []int, fro
 	for i := range s.last {
 		w := &wire{proto: flow.ESP, local: c.Local}
 		sealed = append(sealed, w.packet(datagram{from: c.Remote, data: s.last[i]}))
-		bufs = append(bufs, make([]byte, 2000))
+		bufs = append(bufs, make([]byte, 2000)[rawSkew:])
 		sizes = append(sizes, len(sealed[i]))
 		from = append(from, c.Remote)
 	}

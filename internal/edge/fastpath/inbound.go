@@ -24,6 +24,9 @@ const (
 	marker    = 4
 	ikeHeader = 28 // RFC 2408 section 3.1
 	keepalive = 0xff
+	// rawSkew puts the payload behind an IPv4 header, an ESP header and the IV of
+	// GCM on a boundary of 16 octets.
+	rawSkew = 12
 	// maxClaimed bounds what is remembered of peers that moved.
 	maxClaimed = 1024
 	// maxInvalid bounds what is remembered of addresses that sent invalid SPIs.
@@ -67,11 +70,15 @@ func (in *inbound) run() {
 	}
 	// Room behind a packet lets the TUN device join what follows to it, and
 	// transport mode in UDP make a header.
-	size := tunHeadroom + ipv4Header + esp.HeaderLen + in.p.limits.MaxPacket
+	size := (tunHeadroom + ipv4Header + esp.HeaderLen + in.p.limits.MaxPacket + 63) &^ 63
+	skew := rawSkew
+	if in.encap {
+		skew = 0
+	}
 	slab := make([]byte, socketBatch*size)
 	bufs, sizes, from := make([][]byte, socketBatch), make([]int, socketBatch), make([]netip.AddrPort, socketBatch)
 	for i := range bufs {
-		bufs[i] = slab[i*size : (i+1)*size : (i+1)*size]
+		bufs[i] = slab[i*size+skew : (i+1)*size : (i+1)*size]
 	}
 	var patience failures
 	for {

@@ -139,6 +139,8 @@ func onTheWire(t *testing.T, a *gateway, c *sadb.Child, n int) {
 
 // An ESP packet of a bundle that comes without its AH is not of the SA, and
 // touches no window: only the AH socket's goroutine may.
+//
+// Threat: half a bundle.
 func TestABundleComesInAHOnly(t *testing.T) {
 	set := protections(suite.Tunnel)[2]
 	a, b, c := between(t, set, false, false)
@@ -177,7 +179,7 @@ func TestTransportModeRefusesWhatItCannotCarry(t *testing.T) {
 	b.wantNothing()
 }
 
-// Threat: a flood of packets with forged SPIs.
+// Threat: forged SPIs.
 func TestInvalidSPIIsToldOnceASecond(t *testing.T) {
 	_, b := twoSites(t)
 	now := time.Unix(1000, 0)

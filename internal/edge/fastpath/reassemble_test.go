@@ -58,7 +58,9 @@ func TestFragmentsBecomeWhole(t *testing.T) {
 	}
 }
 
-// Threat: fragments that overlap, contradict each other, or never end.
+// Fragments that overlap, contradict each other, or never end.
+//
+// Threat: hostile fragments.
 func TestHostileFragments(t *testing.T) {
 	parts := cutAt(large(3000), 1000)
 	with := func(p []byte, word uint16) []byte {
