@@ -118,7 +118,8 @@ func (k *checker) keyrings() {
 		}
 		for j := range r.Keys {
 			if key := &r.Keys[j]; key.Host == "" && key.Peers.Bits() == 0 {
-				k.add(Warning, key.Origin, "the key is for every address", "whoever knows it can negotiate phase 1 from anywhere, as far as a profile matches it", "pre-shared-key address PEER key KEY")
+				k.add(Warning, key.Origin, "the key is for every address", "whoever knows it can negotiate phase 1 from anywhere, as far as a profile matches it",
+					"crypto keyring "+r.Name+"\n pre-shared-key address PEER key KEY")
 			} else if key.Host != "" {
 				k.namedKey(key)
 			}

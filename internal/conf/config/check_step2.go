@@ -104,7 +104,7 @@ func (k *checker) peerKeys() {
 	k.entries(func(m *CryptoMap, e *MapEntry) {
 		profile := k.profile(e.Profile)
 		for _, p := range e.Peers {
-			if asked[p.Addr] || rack.holds(profile, p.Addr) || signs && !k.preShared() {
+			if asked[p.Addr] || rack.holds(profile, p.Addr) || len(k.c.ISAKMPPolicies) > 0 && !k.preShared() {
 				continue
 			}
 			asked[p.Addr] = true
