@@ -125,7 +125,7 @@ func (k *checker) keyrings() {
 			}
 		}
 		if !used[r.Name] {
-			k.add(Warning, r.Origin, fmt.Sprintf("keyring %s is in no ISAKMP profile", r.Name), "its keys are never used: without a profile only the keys of \"crypto isakmp key\" are",
+			k.add(Note, r.Origin, fmt.Sprintf("keyring %s is in no ISAKMP profile", r.Name), "its keys serve the peers of crypto map entries without a profile, like those of \"crypto isakmp key\"",
 				"crypto isakmp profile PROFILE\n keyring "+r.Name)
 		}
 	}
@@ -214,31 +214,27 @@ func matchesAddress(p *policy.Profile, a netip.Addr) bool {
 	return false
 }
 
-// keyrack finds pre-shared keys by address in constant time for each keyring.
+// keyrack finds pre-shared keys by address in constant time, as
+// policy.Settings.KeyAt does one by one.
 type keyrack struct {
-	global prefixes[int]
-	rings  map[string]prefixes[int]
-	peers  map[netip.Addr]bool // that have a key of their own in aggressive mode
-	// byAddress are the profiles with keyrings that match by address.
-	byAddress prefixes[[]string]
+	rings map[string]prefixes[int]
+	all   prefixes[bool]      // of every keyring: without a profile all serve
+	peers map[netip.Addr]bool // that have a key of their own in aggressive mode
 }
 
 func (k *checker) keyrack() keyrack {
-	r := keyrack{global: keyTable(k.c.Keys), rings: map[string]prefixes[int]{}, peers: map[netip.Addr]bool{}, byAddress: prefixes[[]string]{}}
-	r.rings["default"] = r.global
+	r := keyrack{rings: map[string]prefixes[int]{policy.DefaultKeyring: keyTable(k.c.Keys)}, all: prefixes[bool]{}, peers: map[netip.Addr]bool{}}
 	for i := range k.c.Keyrings {
 		r.rings[k.c.Keyrings[i].Name] = keyTable(k.c.Keyrings[i].Keys)
+	}
+	for _, ring := range r.rings {
+		for p := range ring {
+			r.all[p] = true
+		}
 	}
 	for i := range k.c.Peers {
 		if p := &k.c.Peers[i]; p.Secret.Len() > 0 {
 			r.peers[p.Addr] = true
-		}
-	}
-	for i := range k.c.Profiles {
-		for _, m := range k.c.Profiles[i].Match {
-			if m.Map == "" && m.Kind == policy.IdentityAddress && r.byAddress[m.Prefix] == nil {
-				r.byAddress[m.Prefix] = k.c.Profiles[i].Keyrings
-			}
 		}
 	}
 	return r
@@ -249,12 +245,13 @@ func (r keyrack) holds(profile *policy.Profile, peer netip.Addr) bool {
 	if r.peers[peer] {
 		return true
 	}
-	rings, matched := r.byAddress.find(peer)
-	if profile != nil {
-		rings, matched = profile.Keyrings, true
+	if profile == nil {
+		_, ok := r.all.find(peer)
+		return ok
 	}
-	if !matched || len(rings) == 0 {
-		rings = []string{"default"}
+	rings := profile.Keyrings
+	if len(rings) == 0 {
+		rings = []string{policy.DefaultKeyring}
 	}
 	for _, name := range rings {
 		if _, ok := r.rings[name].find(peer); ok {
