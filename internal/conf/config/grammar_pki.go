@@ -65,7 +65,7 @@ func trustpointCommands() []ios.Command {
 	}
 	for _, c := range []struct{ words, why string }{
 		{"enrollment auto-enroll regenerate hash password usage", "enrolment, which another program does"},
-		{"fqdn ip-address serial-number subject-name subject-alt-name eku", "what a certificate is asked for; the one that is there counts"},
+		{"fqdn serial-number subject-name subject-alt-name eku", "what a certificate is asked for; the one that is there counts"},
 		{"primary default on root storage", "enrolment, which another program does"},
 		{"chain-validation", "how far a chain is followed: always to a CA of the trustpoint"},
 		{"source vrf", "the way to a CRL or OCSP server: the system's routes decide"},
@@ -73,6 +73,8 @@ func trustpointCommands() []ios.Command {
 		out = append(out, ios.Command{Name: enrolment, Syntax: "{ " + alternatives(c.words) + " } [ <rest:LINE> ]", Help: c.why})
 	}
 	return append(out,
+		// Not with a free rest: "ip route …" behind a trustpoint is a line of its own.
+		ios.Command{Name: enrolment, Syntax: "ip-address { none | <address:A.B.C.D> | <interface:INTERFACE> }", Help: "what a certificate is asked for; the one that is there counts"},
 		ios.Command{Name: inert, Syntax: "ocsp disable-nonce", Help: "how OCSP is asked"},
 		ios.Command{Name: inert, Syntax: "crl { query | best-effort | optional | cache } [ <rest:LINE> ]", Help: "write revocation-check crl, or revocation-check crl none"},
 		ios.Command{Name: inert, Syntax: "authorization [ <rest:LINE> ]", Help: "authorization of remote access"},
