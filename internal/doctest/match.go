@@ -38,7 +38,7 @@ func shapes() []shape {
 		// How many messages IKE takes depends on who is slow.
 		s(`(eq isakmp) \(\d+ matches\)`, "$1 (N matches)"),
 		s(`(line 30:) \d+ matches`, "$1 N matches"),
-		s(`(ISAKMP, UDP 500) +\d.*`, "$1 N"),
+		s(`(ISAKMP, UDP (?:500|4500)) +\d.*`, "$1 N"),
 		s(`[ \t]+$`, ""),
 	}
 }

@@ -118,38 +118,32 @@ func (s *scenario) difference(router int) string {
 		return err.Error()
 	}
 	is := strings.Split(text, "\n")
-	var b strings.Builder
-	for i, j := 0, 0; i < len(was) || j < len(is); {
-		if i < len(was) && j < len(is) && was[i] == is[j] {
-			i, j = i+1, j+1
-			continue
-		}
-		// The next line that both have ends the difference.
-		di, dj := meet(was[i:], is[j:])
-		for di > 0 && dj > 0 && was[i+di-1] == is[j+dj-1] {
-			di, dj = di-1, dj-1
-		}
-		for _, l := range was[i : i+di] {
-			fmt.Fprintf(&b, "  - %s\n", l)
-		}
-		for _, l := range is[j : j+dj] {
-			fmt.Fprintf(&b, "  + %s\n", l)
-		}
-		i, j = i+di, j+dj
+	// common[i][j] is how many lines was[i:] and is[j:] have in common, in order.
+	common := make([][]int, len(was)+1)
+	for i := range common {
+		common[i] = make([]int, len(is)+1)
 	}
-	return b.String()
-}
-
-// meet finds how many lines of each are passed over until both have the same line.
-func meet(a, b []string) (int, int) {
-	for n := 1; n < len(a)+len(b); n++ {
-		for i := min(n, len(a)); i >= 0; i-- {
-			if j := n - i; j <= len(b) && i < len(a) && j < len(b) && a[i] == b[j] && (i == j || a[i] != "!") {
-				return i, j
+	for i := len(was) - 1; i >= 0; i-- {
+		for j := len(is) - 1; j >= 0; j-- {
+			if common[i][j] = max(common[i+1][j], common[i][j+1]); was[i] == is[j] {
+				common[i][j] = common[i+1][j+1] + 1
 			}
 		}
 	}
-	return len(a), len(b)
+	var b strings.Builder
+	for i, j := 0, 0; i < len(was) || j < len(is); {
+		switch {
+		case i < len(was) && j < len(is) && was[i] == is[j]:
+			i, j = i+1, j+1
+		case j == len(is) || i < len(was) && common[i+1][j] >= common[i][j+1]:
+			fmt.Fprintf(&b, "  - %s\n", was[i])
+			i++
+		default:
+			fmt.Fprintf(&b, "  + %s\n", is[j])
+			j++
+		}
+	}
+	return b.String()
 }
 
 // file is where a router's configuration lies in the lab.
