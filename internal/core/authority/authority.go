@@ -64,12 +64,19 @@ func New(random io.Reader, now time.Time, name, kind string, change func(*x509.C
 	if err != nil {
 		return nil, err
 	}
+	return Of(random, now, name, key, change)
+}
+
+// Of makes a root CA of a key. With an ECDSA key and no randomness (nil) the same
+// key gives the same certificates.
+func Of(random io.Reader, now time.Time, name string, key crypto.Signer, change func(*x509.Certificate)) (*Authority, error) {
 	a := &Authority{Key: key, random: random, now: now}
 	t := a.template(name)
 	caOf(t)
 	if change != nil {
 		change(t)
 	}
+	var err error
 	a.Cert, err = a.sign(t, t, key.Public())
 	return a, err
 }

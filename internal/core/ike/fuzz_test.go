@@ -48,6 +48,7 @@ const (
 	actConfigure
 	actRaw
 	actElsewhere
+	actFetched
 	acts
 )
 
@@ -78,6 +79,8 @@ func (s *script) act() {
 		s.w.step(i, door.Expire{Child: sadb.ChildID(n >> 1), Hard: n&1 != 0})
 	case actConfigure:
 		s.configure(i)
+	case actFetched:
+		s.fetched(i)
 	default:
 		s.forge(i, int(n&0x7f)%acts)
 	}
@@ -136,7 +139,7 @@ func (s *script) lie(i int) {
 
 func (s *script) configure(i int) {
 	was := *s.w.end[i].engine.Settings()
-	switch s.next() % 5 {
+	switch s.next() % 6 {
 	case 0:
 		was.Entries = nil
 	case 1:
@@ -147,12 +150,35 @@ func (s *script) configure(i int) {
 		was = *newTwo().end[i].engine.Settings()
 	case 4:
 		was.Aggressive = []policy.AggressivePeer{{Addr: s.w.end[1-i].addr}}
+	case 5:
+		certified(&was, i)
 	}
 	if len(was.Flows()) == 0 {
 		s.w.step(i, door.Configure{Settings: &was})
 		was = *newTwo().end[i].engine.Settings() // and back, so that the story goes on
 	}
 	s.w.step(i, door.Configure{Settings: &was})
+}
+
+// fetched answers what was asked of the web, or something that was not, with
+// the right list, a damaged one, or nothing.
+func (s *script) fetched(i int) {
+	g := s.w.end[i]
+	n := s.next()
+	f := door.Fetched{ID: uint64(n)}
+	if len(g.fetches) > 0 && n&1 == 0 {
+		f.ID, g.fetches = g.fetches[0].ID, g.fetches[1:]
+	}
+	switch list := bytes.Clone(papers().list); n >> 1 % 3 {
+	case 0:
+		f.Body = list
+	case 1:
+		list[int(s.next())%len(list)] ^= s.next()
+		f.Body = list
+	default:
+		f.Err = "did not answer"
+	}
+	s.w.step(i, f)
 }
 
 // check demands what must hold whatever happens.
@@ -201,6 +227,14 @@ func FuzzStep(f *testing.F) {
 	f.Add(append(both, story(actMutate|0x80, 0, 1, 0, 40, 7, 0, 90, 255)...))
 	f.Add(append(both, story(actReplay, 3, actReplay|0x80, 2, actReflect, 1)...))
 	f.Add(append(both, story(actDrop, actTime, 11, 0, actTime|0x80, 11, 0)...))
+	for _, mode := range [][]byte{{}, both} {
+		signed := append([]byte{actConfigure, 5, actConfigure | 0x80, 5}, mode...)
+		web := []byte{actFetched, 0, actFetched | 0x80, 0}
+		f.Add(append(signed, story(web...)...))
+		f.Add(append(signed, story(append(web, actMutate|0x80, 0, 1, 0, 140, 7, 1, 90, 255)...)...))
+		f.Add(append(signed, story(actFetched, 2, 40, 9, actFetched|0x80, 4, actLie, 0, 1)...))
+		f.Add(append(signed, story(actReplay, 3, actReplay|0x80, 2, actTime, 120, 1, actTime|0x80, 120, 1)...))
+	}
 	f.Add(append(append(story(), actRaw|0x80, 168), recordedMM1()...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &script{b: b[:min(len(b), 2000)], w: newTwo()}

@@ -16,13 +16,14 @@ import (
 
 // gateway is one engine of a pair, with what it put out.
 type gateway struct {
-	addr   netip.Addr
-	engine *Engine
-	queue  []door.Datagram // on the way to it
-	jobs   []door.Compute
-	events []event.Event
-	pairs  int // IPsec SA pairs in its data path
-	lost   int // flows given up
+	addr    netip.Addr
+	engine  *Engine
+	queue   []door.Datagram // on the way to it
+	jobs    []door.Compute
+	fetches []door.Fetch
+	events  []event.Event
+	pairs   int // IPsec SA pairs in its data path
+	lost    int // flows given up
 }
 
 // two are engines that can talk to each other; the test moves every message.
@@ -62,6 +63,8 @@ func (w *two) step(i int, in door.Input) {
 			}
 		case door.Compute:
 			g.jobs = append(g.jobs, o)
+		case door.Fetch:
+			g.fetches = append(g.fetches, o)
 		case door.Install:
 			if o.In {
 				g.pairs++

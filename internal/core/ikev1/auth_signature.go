@@ -3,6 +3,7 @@ package ikev1
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"slices"
 
 	"culvert/internal/core/crypt"
@@ -29,6 +30,9 @@ import (
 // somebody's work who changed the message on its way, since the encryption of
 // phase 1 lets one do that: the negotiation waits on for the real one, and only
 // when none came by its end the peer is told why.
+
+// errNothingFound is arithmetic that came back with nothing.
+var errNothingFound = errors.New("the peer's certificate was not looked at")
 
 // maxRequested bounds how many names of CAs are remembered.
 const maxRequested = 16
@@ -275,6 +279,9 @@ func (s *SA) allowed(c *Context, m *message, id isakmp.Identification, peer *pki
 
 // refuseCertificate makes a Refusal of an error of package pki.
 func (s *SA) refuseCertificate(c *Context, m *message, id isakmp.Identification, err error) *Refusal {
+	if err == nil {
+		err = errNothingFound
+	}
 	r := &Refusal{Code: event.CertUntrusted, Notify: isakmp.NotifyInvalidCertificate, Reason: m.name + ": " + err.Error(),
 		Identity: id.String(), Kind: id.Type.String()}
 	if e := pki.AsError(err); e != nil {
