@@ -34,6 +34,16 @@ func load(path string, stderr io.Writer) (*config.Config, error) {
 	return c, nil
 }
 
+// reload is load for a running gateway: what is wrong is in the error.
+func reload(path string) (*config.Config, error) {
+	var problems strings.Builder
+	c, err := load(path, &problems)
+	if err != nil {
+		return nil, fmt.Errorf("%s%w", problems.String(), err)
+	}
+	return c, nil
+}
+
 // read reads a configuration with all that there is to say about it.
 func read(path string) (*config.Config, []config.Problem, error) {
 	f, err := os.Open(path)

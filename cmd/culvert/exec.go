@@ -45,6 +45,23 @@ func beginnings(verb string) []string {
 	return out
 }
 
+func reloadCommand() *cobra.Command {
+	var socket string
+	c := &cobra.Command{
+		Use:   "reload [--socket PATH]",
+		Short: "Have a running gateway read its configuration again",
+		Long: "Have a running gateway read its configuration again, as SIGHUP does. Tunnels whose settings did not change keep\n" +
+			"their SAs and lose no packet; those that changed are deleted and come back with the next packet. A file with\n" +
+			"an error changes nothing.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return ask(c, socket, control.Request{Words: []string{"configure", "replace"}})
+		},
+	}
+	c.Flags().StringVar(&socket, "socket", os.Getenv(socketEnv), "control socket (default: $"+socketEnv+", else the only one in "+control.DefaultDir+")")
+	return c
+}
+
 func explainCommand() *cobra.Command {
 	var socket string
 	var json bool

@@ -82,7 +82,7 @@ func command() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), checkCommand(), simulateCommand(), explainCommand(), guardCommand(), labCommand(), versionCommand())
+	root.AddCommand(runCommand(), checkCommand(), simulateCommand(), explainCommand(), reloadCommand(), guardCommand(), labCommand(), versionCommand())
 	root.AddCommand(execCommands()...)
 	return root
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"culvert/internal/conf/config"
 	"culvert/internal/gateway"
 )
 
@@ -15,7 +19,7 @@ func runCommand() *cobra.Command {
 		Use:   "run -c FILE [--name HOSTNAME] [--socket PATH] [--bind IFNAME=DEV]...",
 		Short: "Run the gateway in the foreground",
 		Long: "Run the gateway in the foreground until SIGINT or SIGTERM. Interesting traffic stays closed afterwards:\n" +
-			"see culvert guard. The log goes to stderr, in IOS's words.",
+			"see culvert guard. SIGHUP, as culvert reload, reads FILE again. The log goes to stderr, in IOS's words.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(file, c.ErrOrStderr())
@@ -26,7 +30,11 @@ func runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
 			g := gateway.New(gateway.Options{
+				Load: func() (*config.Config, error) { return reload(file) }, Reloads: hangups,
 				Config: cfg, Name: name, Socket: socket, Version: version, Bind: bind, KeyLog: keyLog, Log: c.ErrOrStderr(),
 			})
 			if err := g.Run(c.Context()); err != nil {

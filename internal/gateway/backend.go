@@ -22,13 +22,14 @@ var errStopping = errors.New("the gateway is stopping")
 func (g *Gateway) backend(ctx context.Context) *vty.Backend {
 	return &vty.Backend{
 		Snapshot:      func() *status.Gateway { return g.snapshot(ctx) },
-		RunningConfig: g.options.Config.RunningHidden,
+		RunningConfig: func() string { return g.config().RunningHidden() },
 		Clear: func(c door.Clear) error {
 			if !g.do(ctx, func() { g.step(ctx, c) }) {
 				return errStopping
 			}
 			return nil
 		},
+		Reload:        func() error { return g.Reload(ctx) },
 		ClearCounters: func(peer netip.Addr) error { return g.clearCounters(ctx, peer) },
 		ClearLists:    g.clearLists,
 		Explain: func(w io.Writer, peer netip.Addr, json bool) (bool, error) {
@@ -81,7 +82,7 @@ func (g *Gateway) clearCounters(ctx context.Context, peer netip.Addr) error {
 	stats := g.db.Stats()
 	if !g.do(ctx, func() {
 		for _, f := range stats.Flows {
-			configured, ok := g.settings.Flow(f.ID)
+			configured, ok := g.settings().Flow(f.ID)
 			if ok && (!peer.IsValid() || len(configured.Entry.Peers) > 0 && configured.Entry.Peers[0] == peer) {
 				g.base[f.ID] = baseline(f.Counters)
 			}

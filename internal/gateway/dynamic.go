@@ -20,17 +20,15 @@ func (g *Gateway) define(f policy.Flow) {
 	line := *f.Line
 	g.defined.Lock()
 	defer g.defined.Unlock()
-	g.guardOf.Defined = append(slices.Clone(g.guardOf.Defined), guard.Protect{
+	g.redefine(append(slices.Clone(g.closed.Load().rules.Defined), guard.Protect{
 		Name: f.ID.String(), Interface: f.Entry.Interface, ACL: &flow.List{Name: f.ID.String(), Lines: []flow.Line{line}},
-	})
-	g.redefine()
+	}))
 }
 
 // undefine takes a flow of define back, in the opposite order.
 func (g *Gateway) undefine(id policy.FlowID) {
 	g.defined.Lock()
-	g.guardOf.Defined = slices.DeleteFunc(slices.Clone(g.guardOf.Defined), func(p guard.Protect) bool { return p.Name == id.String() })
-	g.redefine()
+	g.redefine(slices.DeleteFunc(slices.Clone(g.closed.Load().rules.Defined), func(p guard.Protect) bool { return p.Name == id.String() }))
 	g.defined.Unlock()
 	gone, err := g.db.Undefine(id)
 	if err != nil {
@@ -45,8 +43,11 @@ func (g *Gateway) undefine(id policy.FlowID) {
 
 // redefine tells the guard. Rules that are gone come back within a second, with
 // these (see watch). The caller holds defined.
-func (g *Gateway) redefine() {
-	if err := g.guard.Redefine(g.guardOf.Defined); err != nil && !errors.Is(err, guard.ErrGone) {
+func (g *Gateway) redefine(flows []guard.Protect) {
+	now := *g.closed.Load()
+	now.rules.Defined = flows
+	g.closed.Store(&now)
+	if err := now.guard.Redefine(flows); err != nil && !errors.Is(err, guard.ErrGone) {
 		g.journal.say("%%CULVERT-1-GUARD: %v", err)
 	}
 }

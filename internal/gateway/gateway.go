@@ -8,6 +8,7 @@
 //	watch.go     what is looked at every second: the guard, cleartext that came in
 //	journal.go   events to the log, to debugging and to memory
 //	snapshot.go  what is, for show and explain
+//	reload.go    another configuration, put in force while tunnels run
 //	backend.go   the commands of the control socket
 //	keylog.go    keys for Wireshark, on request
 package gateway
@@ -19,7 +20,9 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/internal/conf/config"
@@ -29,14 +32,18 @@ import (
 	"culvert/internal/core/sadb"
 	"culvert/internal/edge/fastpath"
 	"culvert/internal/edge/fetch"
-	"culvert/internal/edge/guard"
 	"culvert/internal/edge/udpsock"
 	"culvert/internal/face/control"
 )
 
 // Options of a gateway.
 type Options struct {
-	Config  *config.Config
+	Config *config.Config
+	// Load reads the configuration again, for Reload; its error names file, line
+	// and column. nil when that is not possible.
+	Load func() (*config.Config, error)
+	// Reloads asks for a Reload each time something comes; nil for never.
+	Reloads <-chan os.Signal
 	Name    string // instead of the configuration's hostname
 	Socket  string // path of the control socket; "" for the default
 	Version string
@@ -52,18 +59,16 @@ type Options struct {
 type Gateway struct {
 	options  Options
 	hostname string
-	settings *policy.Settings
 	started  time.Time
+	force    atomic.Pointer[inForce]
+	closed   atomic.Pointer[closed]
 
 	engine  *ike.Engine
 	db      *sadb.DB
 	path    *fastpath.Path
-	guard   *guard.Guard
-	guardOf guard.Config
-	defined sync.Mutex // over guardOf.Defined, and the guard's copy of it
+	defined sync.Mutex // whoever changes closed
 	sockets map[netip.AddrPort]*udpsock.Conn
 	fetcher *fetch.Fetcher
-	mtu     map[string]int // of the devices, by IOS name of the interface
 
 	inputs   chan door.Input // from the network
 	asks     chan door.Input // from the data path
@@ -83,10 +88,9 @@ const inputQueue = 4096
 
 // New prepares a gateway; nothing of the machine is touched before Run.
 func New(o Options) *Gateway {
-	settings := o.Config.Settings()
 	g := &Gateway{
-		options: o, hostname: o.Config.Hostname, settings: &settings, started: time.Now(),
-		db: sadb.New(rand.Reader), sockets: map[netip.AddrPort]*udpsock.Conn{}, mtu: map[string]int{},
+		options: o, hostname: o.Config.Hostname, started: time.Now(),
+		db: sadb.New(rand.Reader), sockets: map[netip.AddrPort]*udpsock.Conn{},
 		inputs: make(chan door.Input, inputQueue), asks: make(chan door.Input, inputQueue), computed: make(chan door.Computed, 16), calls: make(chan func()), parted: make(chan struct{}),
 		compute: make(chan struct{}, workers()), fetcher: fetch.New(), journal: newJournal(o.Log), base: map[policy.FlowID]baseline{},
 	}
@@ -96,9 +100,10 @@ func New(o Options) *Gateway {
 	if g.hostname == "" {
 		g.hostname = "culvert"
 	}
-	settings.Hostname = g.hostname
-	g.engine = ike.New(g.settings, rand.Reader)
-	g.db.SetPolicy(settings.Entries)
+	next := g.prepare(o.Config)
+	g.force.Store(next)
+	g.engine = ike.New(next.settings, rand.Reader)
+	g.db.SetPolicy(next.settings.Entries)
 	return g
 }
 
@@ -108,7 +113,7 @@ func (g *Gateway) Hostname() string { return g.hostname }
 // Run carries traffic until ctx ends. What keeps interesting traffic closed
 // stays in force afterwards (guard.Clear takes it away).
 func (g *Gateway) Run(ctx context.Context) error {
-	if len(g.settings.Entries) == 0 {
+	if len(g.settings().Entries) == 0 {
 		return errors.New("no crypto map is applied to an interface with an address: there is nothing to protect (step 5)")
 	}
 	path := g.options.Socket
@@ -145,6 +150,7 @@ func (g *Gateway) serve(ctx context.Context, server *control.Server) error {
 		func(context.Context) error { return g.path.Run() },
 		g.loop,
 		g.watch,
+		g.reloads,
 	}
 	for at, s := range g.sockets {
 		if at.Port() == portIKE {

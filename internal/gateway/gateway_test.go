@@ -60,8 +60,8 @@ func TestHostname(t *testing.T) {
 		{strings.TrimPrefix(siteA, "hostname R1\n"), "", "culvert"},
 	} {
 		g := gatewayOf(t, c.text, Options{Name: c.name})
-		if g.Hostname() != c.want || g.settings.Hostname != c.want {
-			t.Errorf("%q, and explain says %q; want %q", g.Hostname(), g.settings.Hostname, c.want)
+		if g.Hostname() != c.want || g.settings().Hostname != c.want {
+			t.Errorf("%q, and explain says %q; want %q", g.Hostname(), g.settings().Hostname, c.want)
 		}
 	}
 }
@@ -137,14 +137,14 @@ func TestExchange(t *testing.T) {
 func TestViews(t *testing.T) {
 	g := gatewayOf(t, siteA, Options{})
 	for list, want := range map[string]string{"101": "GigabitEthernet0/1 in", "102": "crypto map CMAP 10", "110": "GigabitEthernet0/0 out"} {
-		if got := strings.Join(g.applied(g.options.Config.AccessList(list)), ","); got != want {
+		if got := strings.Join(g.applied(g.config().AccessList(list)), ","); got != want {
 			t.Errorf("access list %s is used at %q, want %q", list, got, want)
 		}
 	}
 	if s := g.sets(); len(s) != 2 || s[1].Name != "SPARE" {
 		t.Errorf("sets %v", s)
 	}
-	if l := g.locals(); len(l) != 1 || l[0] != localIKE.Addr() {
+	if l := g.force.Load().locals(); len(l) != 1 || l[0] != localIKE.Addr() {
 		t.Errorf("local addresses %v", l)
 	}
 }
@@ -168,11 +168,11 @@ func TestInnerMTU(t *testing.T) {
 	if full < 1380 || full > 1440 {
 		t.Errorf("inner MTU %d of 1500", full)
 	}
-	g.mtu["GigabitEthernet0/1"] = 1400
+	g.force.Load().mtu["GigabitEthernet0/1"] = 1400
 	if got := g.innerMTU(); got >= full || got > 1400-50 {
 		t.Errorf("inner MTU %d of 1400", got)
 	}
-	g.mtu["GigabitEthernet0/1"] = 9000
+	g.force.Load().mtu["GigabitEthernet0/1"] = 9000
 	if got := g.innerMTU(); got != full {
 		t.Errorf("inner MTU %d with jumbo frames here, which nobody says the path has", got)
 	}
@@ -186,12 +186,12 @@ func TestNoKeyIsTold(t *testing.T) {
 		t.Errorf("show running-config:\n%s", text)
 	}
 	for _, w := range []event.What{
-		event.KeyLookup{Found: true, Origin: g.settings.Keys[0].Origin},
+		event.KeyLookup{Found: true, Origin: g.settings().Keys[0].Origin},
 		event.Failed{Phase: 1, Code: event.WrongKey}, event.Failed{Phase: 1, Code: event.WrongKey, Pending: true},
 	} {
 		g.journal.event(event.Event{At: time.Now(), Local: localIKE, Peer: peerIKE, What: w})
 	}
-	g.journal.say("%v %+v", g.settings, g.settings.Keys)
+	g.journal.say("%v %+v", g.settings(), g.settings().Keys)
 	if strings.Contains(log.String(), "Never-in-any-log") || log.Len() == 0 {
 		t.Errorf("the log: %s", log.String())
 	}

@@ -95,6 +95,10 @@ func (g *Gateway) carryOut(ctx context.Context, out []door.Output) {
 			g.define(o.Flow)
 		case door.Undefine:
 			g.undefine(o.Flow)
+		case door.Move:
+			if err := g.db.Move(o.Child, o.Remote); err != nil {
+				g.journal.say("moving an IPsec SA pair to %s: %v", o.Remote, err)
+			}
 		case door.Unreachable:
 			g.path.Failed(o.Flow)
 		case door.Emit:
@@ -216,33 +220,9 @@ func (g *Gateway) upcalls() fastpath.Upcalls {
 		},
 		Expire: func(id sadb.ChildID, hard bool) { g.ask(door.Expire{Child: id, Hard: hard}) },
 		Audit:  g.journal.audit,
-		Moved:  g.moved,
+		Moved:  func(id sadb.ChildID, remote netip.AddrPort) { g.ask(door.Moved{Child: id, Remote: remote}) },
 		InvalidSPI: func(local, remote netip.AddrPort, proto uint8, spi uint32) {
 			g.offer(door.InvalidSPI{Local: local, Remote: remote, Protocol: proto, SPI: spi})
 		},
-	}
-}
-
-// moved follows a peer behind a NAT to its new mapping. An authentic packet
-// said so; a peer that is not behind a NAT stays where it is.
-func (g *Gateway) moved(id sadb.ChildID, remote netip.AddrPort) {
-	go func() {
-		select {
-		case g.calls <- func() { g.move(id, remote) }:
-		case <-time.After(time.Second):
-		}
-	}()
-}
-
-func (g *Gateway) move(id sadb.ChildID, remote netip.AddrPort) {
-	for _, f := range g.db.Stats().Flows {
-		for _, c := range f.Children {
-			if c.Child.ID != id || !c.Child.PeerBehind {
-				continue
-			}
-			if err := g.db.Move(id, remote); err != nil {
-				g.journal.say("moving an IPsec SA pair to %s: %v", remote, err)
-			}
-		}
 	}
 }

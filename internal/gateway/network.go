@@ -35,10 +35,12 @@ const (
 // keeps interesting traffic closed: first the guard, which refuses it, then
 // the sockets, then the TUN device, then the guard again with the device.
 func (g *Gateway) open() (err error) {
-	if g.guardOf, err = g.guardConfig(); err != nil {
+	now := g.force.Load()
+	rules, err := g.guardConfig(now)
+	if err != nil {
 		return err
 	}
-	if _, err = guard.Apply(g.guardOf); err != nil {
+	if _, err = guard.Apply(rules); err != nil {
 		return err
 	}
 	tun, err := tundev.Open(tundev.Options{Name: tunName(g.hostname), MTU: g.innerMTU()})
@@ -49,17 +51,19 @@ func (g *Gateway) open() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w; closing the TUN device: %v", err, tun.Close())
 	}
-	for _, local := range g.locals() {
+	for _, local := range now.locals() {
 		if err := g.listen(local); err != nil {
 			g.path.Close()
 			return err
 		}
 	}
-	g.guardOf.TUN = tun.Name()
-	if g.guard, err = guard.Apply(g.guardOf); err != nil {
+	rules.TUN = tun.Name()
+	in, err := guard.Apply(rules)
+	if err != nil {
 		g.path.Close()
 		return err
 	}
+	g.closed.Store(&closed{in, rules})
 	g.forwarding()
 	g.journal.say("TUN device %s, MTU %d; interesting traffic is diverted", tun.Name(), tun.MTU())
 	return nil
@@ -111,11 +115,11 @@ func (g *Gateway) closeSockets() {
 }
 
 // locals are the addresses that tunnels end at.
-func (g *Gateway) locals() []netip.Addr {
+func (f *inForce) locals() []netip.Addr {
 	var out []netip.Addr
 	seen := map[netip.Addr]bool{}
-	for i := range g.settings.Entries {
-		if a := g.settings.Entries[i].Local; !seen[a] {
+	for i := range f.settings.Entries {
+		if a := f.settings.Entries[i].Local; !seen[a] {
 			seen[a] = true
 			out = append(out, a)
 		}
@@ -123,16 +127,17 @@ func (g *Gateway) locals() []netip.Addr {
 	return out
 }
 
-// guardConfig is what the configuration wants of the kernel.
-func (g *Gateway) guardConfig() (guard.Config, error) {
+// guardConfig is what a configuration wants of the kernel; on the way the MTUs of
+// the devices are learned.
+func (g *Gateway) guardConfig(f *inForce) (guard.Config, error) {
 	c := guard.Config{Hostname: g.hostname, Mark: markDivert, Table: table, OwnMark: markOwn}
-	for i := range g.options.Config.Interfaces {
-		itf := &g.options.Config.Interfaces[i]
-		inACL, outACL := g.options.Config.AccessList(itf.AccessGroupIn), g.options.Config.AccessList(itf.AccessGroupOut)
+	for i := range f.config.Interfaces {
+		itf := &f.config.Interfaces[i]
+		inACL, outACL := f.config.AccessList(itf.AccessGroupIn), f.config.AccessList(itf.AccessGroupOut)
 		if itf.CryptoMap == "" && itf.AccessGroupIn == "" && itf.AccessGroupOut == "" {
 			continue
 		}
-		device, index, err := g.device(itf.Name, itf.Address.Addr())
+		device, index, err := g.device(f, itf.Name, itf.Address.Addr())
 		if err != nil {
 			return c, err
 		}
@@ -140,8 +145,8 @@ func (g *Gateway) guardConfig() (guard.Config, error) {
 			Name: itf.Name, Device: device, Index: index, Address: itf.Address.Addr(), In: inACL, Out: outACL,
 		})
 	}
-	for i := range g.settings.Entries {
-		e := &g.settings.Entries[i]
+	for i := range f.settings.Entries {
+		e := &f.settings.Entries[i]
 		if e.Dynamic && !slices.Contains(c.Dynamic, e.Interface) {
 			c.Dynamic = append(c.Dynamic, e.Interface)
 		}
@@ -155,7 +160,7 @@ func (g *Gateway) guardConfig() (guard.Config, error) {
 
 // device finds the Linux device of an interface: the one that --bind names, or
 // the one that holds its address.
-func (g *Gateway) device(name string, addr netip.Addr) (string, int, error) {
+func (g *Gateway) device(f *inForce, name string, addr netip.Addr) (string, int, error) {
 	bound := g.options.Bind[name]
 	if bound == "" && !addr.IsValid() {
 		return "", 0, fmt.Errorf("interface %s has no address, and no --bind %s=DEVICE says which device it is", name, name)
@@ -166,7 +171,7 @@ func (g *Gateway) device(name string, addr netip.Addr) (string, int, error) {
 	}
 	for _, d := range devices {
 		if d.Name == bound {
-			g.mtu[name] = d.MTU
+			f.mtu[name] = d.MTU
 			return d.Name, d.Index, nil
 		}
 	}
@@ -179,7 +184,7 @@ func (g *Gateway) device(name string, addr netip.Addr) (string, int, error) {
 	}
 	for _, d := range devices {
 		if d.Index == index {
-			g.mtu[name] = d.MTU
+			f.mtu[name] = d.MTU
 		}
 	}
 	return device, index, nil
@@ -189,9 +194,9 @@ func (g *Gateway) device(name string, addr netip.Addr) (string, int, error) {
 // set that may be agreed, in UDP too: the kernel then tells the inner host.
 func (g *Gateway) innerMTU() int {
 	mtu := 1500
-	for i := range g.settings.Entries {
-		e := &g.settings.Entries[i]
-		for _, t := range g.settings.UsableSets(e) {
+	for i := range g.settings().Entries {
+		e := &g.settings().Entries[i]
+		for _, t := range g.settings().UsableSets(e) {
 			t.Mode = suite.Tunnel // which every peer may fall back to, and which needs more room
 			mtu = min(mtu, sadb.PlaintextMTU(g.pathMTU(e), t, t.AH == suite.NoHash, false))
 		}
@@ -200,7 +205,7 @@ func (g *Gateway) innerMTU() int {
 }
 
 func (g *Gateway) pathMTU(e *policy.Entry) int {
-	if m := g.mtu[e.Interface]; m > 0 {
+	if m := g.force.Load().mtu[e.Interface]; m > 0 {
 		return min(m, 1500)
 	}
 	return 1500

@@ -24,9 +24,9 @@ type baseline status.Counters
 func (g *Gateway) snapshot(ctx context.Context) *status.Gateway {
 	now := time.Now()
 	s := &status.Gateway{
-		Hostname: g.hostname, Version: g.options.Version, Started: g.started, Now: now, Settings: g.settings,
-		Sets: g.sets(), Entries: g.options.Config.Entries(), Lifetime: g.options.Config.DefaultLifetime,
-		Dynamic: templates(g.options.Config.Templates()),
+		Hostname: g.hostname, Version: g.options.Version, Started: g.started, Now: now, Settings: g.settings(),
+		Sets: g.sets(), Entries: g.config().Entries(), Lifetime: g.config().DefaultLifetime,
+		Dynamic: templates(g.config().Templates()),
 	}
 	stats, waiting := g.db.Stats(), g.path.Stats()
 	s.BadSPI, s.BadICV, s.Replayed = waiting.Drop(fastpath.BadSPI), waiting.Drop(fastpath.BadICV), waiting.Drop(fastpath.Replayed)
@@ -38,14 +38,14 @@ func (g *Gateway) snapshot(ctx context.Context) *status.Gateway {
 			asked[d.ID] = d
 		}
 		for _, f := range stats.Flows {
-			if configured, ok := g.settings.Flow(f.ID); ok {
+			if configured, ok := g.settings().Flow(f.ID); ok {
 				s.Flows = append(s.Flows, g.flow(now, configured, f))
 			} else if d, ok := asked[f.ID]; ok {
 				s.Flows = append(s.Flows, g.dynamicFlow(now, d, f))
 			}
 		}
 	})
-	hits, err := g.guard.Counters()
+	hits, err := g.closed.Load().guard.Counters()
 	if err != nil && !errors.Is(err, guard.ErrGone) {
 		g.journal.say("reading the guard: %v", err)
 	}
@@ -78,9 +78,9 @@ func (g *Gateway) dynamicFlow(now time.Time, d ike.Defined, x sadb.FlowStats) st
 }
 
 func (g *Gateway) sets() []policy.TransformSet {
-	out := make([]policy.TransformSet, 0, len(g.options.Config.TransformSets))
-	for i := range g.options.Config.TransformSets {
-		out = append(out, g.options.Config.TransformSets[i].TransformSet)
+	out := make([]policy.TransformSet, 0, len(g.config().TransformSets))
+	for i := range g.config().TransformSets {
+		out = append(out, g.config().TransformSets[i].TransformSet)
 	}
 	return out
 }
@@ -146,7 +146,7 @@ func (g *Gateway) lists(stats sadb.Stats, hits guard.Counters) []status.List {
 		}
 	}
 	var out []status.List
-	for _, l := range g.options.Config.AccessLists {
+	for _, l := range g.config().AccessLists {
 		out = append(out, status.List{List: l, Hits: byList[l.Name], Applied: g.applied(l)})
 	}
 	return out
@@ -155,8 +155,8 @@ func (g *Gateway) lists(stats sadb.Stats, hits guard.Counters) []status.List {
 // applied says where an access list is used.
 func (g *Gateway) applied(l *flow.List) []string {
 	var out []string
-	for i := range g.options.Config.Interfaces {
-		itf := &g.options.Config.Interfaces[i]
+	for i := range g.config().Interfaces {
+		itf := &g.config().Interfaces[i]
 		if itf.AccessGroupIn == l.Name {
 			out = append(out, itf.Name+" in")
 		}
@@ -164,8 +164,8 @@ func (g *Gateway) applied(l *flow.List) []string {
 			out = append(out, itf.Name+" out")
 		}
 	}
-	for i := range g.settings.Entries {
-		if e := &g.settings.Entries[i]; e.ACL != nil && e.ACL.Name == l.Name {
+	for i := range g.settings().Entries {
+		if e := &g.settings().Entries[i]; e.ACL != nil && e.ACL.Name == l.Name {
 			out = append(out, fmt.Sprintf("crypto map %s %d", e.Map, e.Seq))
 		}
 	}
@@ -181,5 +181,5 @@ func (g *Gateway) evidence(s *status.Gateway) diagnose.Evidence {
 			dynamic[f.ID] = diagnose.DynamicFlow{Peer: f.Peer.Addr(), From: f.Dynamic, Selectors: f.Selectors}
 		}
 	}
-	return diagnose.Evidence{Settings: g.settings, Now: s.Now, ISAKMP: s.ISAKMP, Up: up, Failures: s.Failures, Flows: dynamic}
+	return diagnose.Evidence{Settings: g.settings(), Now: s.Now, ISAKMP: s.ISAKMP, Up: up, Failures: s.Failures, Flows: dynamic}
 }

@@ -19,7 +19,8 @@ func (g *Gateway) watch(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		seen, err := g.guard.NotIPsec()
+		now := g.closed.Load()
+		seen, err := now.guard.NotIPsec()
 		for _, c := range seen {
 			g.journal.cleartext(c)
 		}
@@ -27,7 +28,7 @@ func (g *Gateway) watch(ctx context.Context) error {
 		case errors.Is(err, guard.ErrGone):
 			g.journal.say("%%CULVERT-1-GUARD_GONE: somebody flushed the nftables rules that keep interesting traffic closed; putting them back")
 			g.defined.Lock()
-			_, err := guard.Apply(g.guardOf)
+			_, err := guard.Apply(g.closed.Load().rules)
 			g.defined.Unlock()
 			if err != nil {
 				g.journal.say("%%CULVERT-1-GUARD_GONE: the rules could not be put back: %v", err)

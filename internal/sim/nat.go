@@ -16,9 +16,10 @@ type NAT struct {
 // firstPort is the first port that a NAT lends.
 const firstPort = 40000
 
-// Behind puts a NAT between a gateway and the rest of the world.
+// Behind puts a NAT between a gateway and the rest of the world. Several gateways
+// may be behind one outside address.
 func (w *World) Behind(h *Host, outside netip.Addr) *NAT {
-	n := &NAT{Inside: h.Addrs[0], Outside: outside, out: map[uint16]uint16{}, in: map[uint16]uint16{}, next: firstPort}
+	n := &NAT{Inside: h.Addrs[0], Outside: outside, out: map[uint16]uint16{}, in: map[uint16]uint16{}, next: firstPort + 1000*uint16(len(w.nats))}
 	w.nats = append(w.nats, n)
 	return n
 }
@@ -57,6 +58,7 @@ func (w *World) leave(from netip.AddrPort) netip.AddrPort {
 // arrive is the gateway, and its own address and port, that a datagram reaches;
 // nil when it gets lost.
 func (w *World) arrive(to netip.AddrPort) (*Host, netip.AddrPort) {
+	lent := false
 	for _, n := range w.nats {
 		if n.Inside == to.Addr() {
 			return nil, to // a private address: nobody outside can send there
@@ -64,12 +66,14 @@ func (w *World) arrive(to netip.AddrPort) (*Host, netip.AddrPort) {
 		if n.Outside != to.Addr() {
 			continue
 		}
-		port, ok := n.in[to.Port()]
-		if !ok {
-			return nil, to
+		lent = true
+		if port, ok := n.in[to.Port()]; ok {
+			to = netip.AddrPortFrom(n.Inside, port)
+			return w.host(to.Addr()), to
 		}
-		to = netip.AddrPortFrom(n.Inside, port)
-		break
+	}
+	if lent {
+		return nil, to
 	}
 	return w.host(to.Addr()), to
 }

@@ -143,6 +143,12 @@ func (h *Host) Restart() {
 	h.world.timers.set(h)
 }
 
+// Reconfigure puts other settings in force, as a gateway does.
+func (h *Host) Reconfigure(s *policy.Settings) {
+	h.Input(door.Configure{Settings: s})
+	h.DB.SetPolicy(s.Entries)
+}
+
 // Input steps a gateway now.
 func (h *Host) Input(in door.Input) {
 	h.world.apply(h, h.Engine.Step(h.world.Now, in, nil))
@@ -169,6 +175,10 @@ func (w *World) apply(h *Host, out []door.Output) {
 		case door.Undefine:
 			if _, err := h.DB.Undefine(o.Flow); err != nil {
 				panic("sim: " + err.Error())
+			}
+		case door.Move:
+			if err := h.DB.Move(o.Child, o.Remote); err != nil {
+				h.Events = append(h.Events, event.Event{At: w.Now, What: event.Dropped{Reason: err.Error()}})
 			}
 		case door.Unreachable:
 			h.Unreachable++

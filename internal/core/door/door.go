@@ -99,6 +99,13 @@ type Observed struct {
 	In, Out time.Time
 }
 
+// Moved says that an authentic packet of an SA pair in UDP, newer than all
+// before, came from another address or port: a NAT gave the peer another mapping.
+type Moved struct {
+	Child  sadb.ChildID
+	Remote netip.AddrPort
+}
+
 // InvalidSPI is an ESP or AH packet from a configured peer with an SPI that is
 // not ours, at most one a second from one peer. Nobody vouches for it.
 type InvalidSPI struct {
@@ -116,6 +123,7 @@ func (Configure) input()  {}
 func (Fetched) input()    {}
 func (Observed) input()   {}
 func (InvalidSPI) input() {}
+func (Moved) input()      {}
 
 // Output is one thing that has to be done outside the core.
 type Output interface{ output() }
@@ -142,6 +150,12 @@ type Install struct {
 
 // Remove takes an SA pair out of the data path.
 type Remove struct{ Child sadb.ChildID }
+
+// Move changes the peer's outer address and port of an SA pair in UDP.
+type Move struct {
+	Child  sadb.ChildID
+	Remote netip.AddrPort
+}
 
 // Unreachable says that a flow could not get an SA: packets that wait for it
 // are to be dropped.
@@ -176,6 +190,7 @@ func (Send) output()        {}
 func (Compute) output()     {}
 func (Install) output()     {}
 func (Remove) output()      {}
+func (Move) output()        {}
 func (Unreachable) output() {}
 func (Define) output()      {}
 func (Undefine) output()    {}

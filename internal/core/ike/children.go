@@ -223,17 +223,6 @@ func (e *Engine) clear(c *ikev1.Context, x door.Clear) {
 	}
 }
 
-// configure changes the settings. What is up stays up.
-func (e *Engine) configure(c *ikev1.Context, s *policy.Settings) {
-	s.Index()
-	e.settings, c.Settings, e.lines = s, s, nil
-	for id, f := range e.flows {
-		if _, ok := e.flow(id); !ok && len(f.children) == 0 {
-			delete(e.flows, id)
-		}
-	}
-}
-
 func emit(c *ikev1.Context, entry *policy.Entry, w event.What) {
 	e := event.Event{At: c.Now, Local: netip.AddrPortFrom(entry.Local, portIKE), What: w}
 	if len(entry.Peers) > 0 {

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"container/heap"
+	"net/netip"
 	"time"
 
 	"culvert/internal/core/ikev1"
@@ -16,6 +17,8 @@ type deadline struct {
 	child *child
 	peer  *peer    // of an ISAKMP SA
 	offer offerKey // of an ISAKMP SA that a peer began
+	// remote is where the peer of an ISAKMP SA was when the engine last looked.
+	remote netip.AddrPort
 }
 
 // deadlines is a heap, the earliest first. An idle SA costs a slot here, not a timer.

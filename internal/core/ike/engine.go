@@ -54,6 +54,8 @@ type Engine struct {
 	turns    map[turnOf]int             // which of an entry's peers is to be asked; absent for the first
 	waiting  map[pair][]request
 
+	recovered map[pair]time.Time // when an invalid SPI was last acted on
+
 	deadlines deadlines
 	memory    memory
 	evidence  *pki.Cache // of revocation, shared by all negotiations
@@ -77,7 +79,7 @@ func New(s *policy.Settings, random io.Reader) *Engine {
 		half: newHalfOpen(), peers: newPeers(),
 		all: map[*ikev1.SA]*deadline{}, jobs: map[uint64]*ikev1.SA{}, spis: map[uint32]struct{}{},
 		children: map[sadb.ChildID]*child{}, flows: map[policy.FlowID]*flowState{}, waiting: map[pair][]request{}, defined: map[policy.FlowID]*defined{}, turns: map[turnOf]int{},
-		memory: newMemory(), evidence: pki.NewCache(), fetches: map[string]*onItsWay{},
+		recovered: map[pair]time.Time{}, memory: newMemory(), evidence: pki.NewCache(), fetches: map[string]*onItsWay{},
 	}
 }
 
@@ -108,6 +110,10 @@ func (e *Engine) Step(now time.Time, in door.Input, out []door.Output) []door.Ou
 		e.expire(c, in)
 	case door.Clear:
 		e.clear(c, in)
+	case door.InvalidSPI:
+		e.invalidSPI(c, in)
+	case door.Moved:
+		e.movedChild(c, in)
 	case door.Observed:
 		e.observed(c, in)
 		e.outcomes(c)
@@ -296,6 +302,7 @@ func (e *Engine) after(c *ikev1.Context, sa *ikev1.SA) {
 	switch {
 	case sa.Up():
 		e.half.remove(sa)
+		e.movedSA(c, d)
 	case sa.Reached():
 		e.half.reached(sa)
 	}

@@ -235,7 +235,8 @@ func FuzzStep(f *testing.F) {
 		f.Add(append(signed, story(actFetched, 2, 40, 9, actFetched|0x80, 4, actLie, 0, 1)...))
 		f.Add(append(signed, story(actReplay, 3, actReplay|0x80, 2, actTime, 120, 1, actTime|0x80, 120, 1)...))
 	}
-	f.Add(append(append(story(), actRaw|0x80, 168), recordedMM1()...))
+	mm1 := recordedMM1()
+	f.Add(append(append(story(), actRaw|0x80, 0, byte(len(mm1))), mm1...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := &script{b: b[:min(len(b), 2000)], w: newTwo()}
 		for len(s.b) > 0 {

@@ -30,19 +30,24 @@ const (
 
 // liveness is what the engine knows of a peer's life.
 type liveness struct {
-	slot    *deadline // when to look again
-	heard   time.Time // last over SAs that have ended
-	began   time.Time // of the questions under way; zero when there are none
-	asked   int       // questions of these
-	pending int       // answers of the data path that are to come
+	slot    *deadline        // when to look again
+	heard   time.Time        // last over SAs that have ended
+	began   time.Time        // of the questions under way; zero when there are none
+	asked   int              // questions of these
+	pending int              // answers of the data path that are to come
+	last    policy.Keepalive // of the last ISAKMP SA
 }
 
 // keepalive is dead peer detection as it is configured for a peer.
 func (e *Engine) keepalive(p *peer) policy.Keepalive {
 	for _, sa := range p.sas {
-		if k := sa.Keepalive(e.settings); k.Every > 0 {
-			return k
+		if sa.Up() {
+			p.last = sa.Keepalive(e.settings)
+			return p.last
 		}
+	}
+	if p.last.Every > 0 {
+		return p.last
 	}
 	return e.settings.Keepalive
 }

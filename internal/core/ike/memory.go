@@ -162,7 +162,7 @@ func (e *Engine) ISAKMP(now time.Time) []status.ISAKMP {
 func statusOf(now time.Time, sa *ikev1.SA) status.ISAKMP {
 	s := status.ISAKMP{
 		Conn: sa.Conn, Local: sa.Local, Remote: sa.Remote, Role: sa.Role, State: sa.State(), Policy: sa.Policy,
-		Established: sa.Established, NAT: sa.NAT, DPD: sa.PeerDPD, Identity: sa.Identity,
+		Established: sa.Established, NAT: sa.NAT, DPD: sa.PeerDPD, Fragmentation: sa.PeerFragments, Identity: sa.Identity,
 		Profile: sa.ProfileName(), Aggressive: sa.Aggressive(),
 	}
 	if !sa.Expires.IsZero() {

@@ -99,5 +99,11 @@ func (s *SA) answer(c *Context, n isakmp.Notification) {
 	s.Inform(c, n)
 }
 
-// Keepalive is dead peer detection as it is configured for this SA.
-func (s *SA) Keepalive(set *policy.Settings) policy.Keepalive { return set.Keepalive }
+// Keepalive is dead peer detection as it is configured for this SA: by its
+// isakmp profile, else for all.
+func (s *SA) Keepalive(set *policy.Settings) policy.Keepalive {
+	if s.Profile != nil && s.Profile.Keepalive.Every > 0 {
+		return s.Profile.Keepalive
+	}
+	return set.Keepalive
+}

@@ -3,7 +3,6 @@ package ikev1
 import (
 	"time"
 
-	"culvert/internal/core/door"
 	"culvert/internal/core/event"
 )
 
@@ -61,6 +60,6 @@ func (f *flight) repeat(c *Context, s *SA) {
 func (f *flight) put(c *Context, s *SA, attempt int) {
 	m := f.sent
 	m.Attempt = attempt
-	c.Out = append(c.Out, door.Send{Local: s.Local, Remote: s.Remote, Payload: f.raw})
+	s.transmit(c, f.raw, attempt)
 	s.emit(c, m)
 }

@@ -193,6 +193,9 @@ func (s *SA) takeNotify(c *Context, body []byte, before time.Time) {
 		s.acknowledged(c, n, before)
 	case n.Type == isakmp.NotifyConnected:
 		s.connected(c, n)
+	case n.Type == isakmp.NotifyInvalidSPI && len(n.SPI) == 4 && n.Protocol != isakmp.ProtocolISAKMP:
+		c.done(PeerDeleted{SA: s, Protocol: n.Protocol, SPIs: []uint32{binary.BigEndian.Uint32(n.SPI)}})
+		s.quickRefused(c, n)
 	case n.Type == isakmp.NotifyInitialContact:
 		c.done(InitialContact{SA: s})
 	case n.Type == isakmp.NotifyResponderLifetime:
@@ -311,6 +314,17 @@ func (s *SA) DeleteChild(c *Context, in sadb.Keys) {
 			s.inform(c, &flight{}, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
 		}
 	}
+}
+
+// Disown tells the peer that an SPI it sends with is not ours: with the
+// notification for it, and with a delete for those who know only that.
+func (s *SA) Disown(c *Context, protocol uint8, spi uint32) {
+	if !s.Up() {
+		return
+	}
+	s.Inform(c, isakmp.Notification{DOI: isakmp.DOIIPsec, Protocol: protocol, SPI: be32(spi), Type: isakmp.NotifyInvalidSPI})
+	d := isakmp.Delete{DOI: isakmp.DOIIPsec, Protocol: protocol, SPIs: [][]byte{be32(spi)}}
+	s.inform(c, &flight{}, isakmp.Payload{Type: isakmp.PayloadDelete, Body: d.Append(nil)})
 }
 
 // lifetimeData are the attributes of a RESPONDER-LIFETIME notification.

@@ -23,15 +23,23 @@ func (s *SA) natHash(a netip.AddrPort) []byte {
 // natPayloads are ours: the peer's address first, then our own.
 func (s *SA) natPayloads() []isakmp.Payload {
 	return []isakmp.Payload{
-		{Type: isakmp.PayloadNATD, Body: s.natHash(s.Remote)},
-		{Type: isakmp.PayloadNATD, Body: s.natHash(s.Local)},
+		{Type: s.natd(), Body: s.natHash(s.Remote)},
+		{Type: s.natd(), Body: s.natHash(s.Local)},
 	}
+}
+
+// natd is the number of the NAT-D payload.
+func (s *SA) natd() isakmp.PayloadType {
+	if s.draftNATT() {
+		return isakmp.PayloadNATDDraft
+	}
+	return isakmp.PayloadNATD
 }
 
 // detectNAT compares the peer's NAT-D payloads with the addresses seen: the
 // first is about us, the others are about the peer.
 func (s *SA) detectNAT(c *Context, m *message) error {
-	natd := m.all(isakmp.PayloadNATD)
+	natd := m.all(s.natd())
 	if !s.phase1.natt || len(natd) == 0 {
 		return nil
 	}
@@ -75,14 +83,29 @@ func (c *Context) keepalive() time.Duration {
 	return keepaliveEvery
 }
 
-// moveTo follows the peer to the ports an accepted message came from and went
-// to, when there is a NAT to change them, or the peer believes so and came to
-// port 4500. The addresses stay: Handle takes nothing from elsewhere, and a
-// crypto map entry names its peer by address.
+// moveTo follows the peer to where an accepted message came from and went to,
+// when there is a NAT to change that, or the peer believes so and came to port
+// 4500. Handle has seen to it that another address is one the peer may have.
 func (s *SA) moveTo(m *message) {
 	if s.Encap() || m.local.Port() == portNATT {
 		s.Local, s.Remote = m.local, m.remote
 	}
+}
+
+// Follow moves the SA to where an authentic packet of one of its IPsec SAs came
+// from: a NAT gave the peer another mapping.
+func (s *SA) Follow(remote netip.AddrPort) {
+	if s.Up() && s.NAT.PeerBehind && s.floated() {
+		s.Remote = remote
+	}
+}
+
+// mayCome reports whether a message from an address that is not the peer's may
+// be its own: the NAT before the peer has got another address, and the
+// configuration has a peer there too. What the message says is proved later, and
+// only then the SA moves.
+func (s *SA) mayCome(c *Context, from netip.Addr) bool {
+	return s.Up() && s.NAT.PeerBehind && c.Settings.HasPeer(s.Local.Addr(), from)
 }
 
 // initFits and respFits say which encapsulation an SA may have. The initiator demands what it
@@ -102,4 +125,4 @@ func (s *SA) floated() bool { return s.Local.Port() == portNATT }
 
 // draftNATT reports whether NAT traversal was agreed as one of the drafts before
 // RFC 3947 has it, with its numbers. The drafts are not offered.
-func (s *SA) draftNATT() bool { return false }
+func (s *SA) draftNATT() bool { return !s.nattRFC }

@@ -39,7 +39,9 @@ type phase1State struct {
 	trustpoint *policy.Trustpoint
 	requested  [][]byte
 	private    crypt.Private
-	natt       bool // the peer speaks RFC 3947
+	natt       bool   // the peer speaks RFC 3947, or a draft of it
+	nattID     []byte // the vendor ID of that
+	saidDPD    bool   // the peer has heard that we speak RFC 3706
 	// trying: Responder and the keys are those of an AM2 whose proof is being
 	// checked. Anybody may have sent it.
 	trying bool
@@ -486,6 +488,8 @@ func (s *SA) phase1Failure(pending bool) event.Failed {
 		f.Code, f.Reason = event.WrongKey, "the peer answered "+x.notified.String()+": the pre-shared keys differ"
 	case x.notified != 0:
 		f.Code, f.Reason = event.PeerRefused, "the peer answered "+x.notified.String()
+	case s.fragmented():
+		f.Code, f.Reason = event.Fragmented, "the fragments of "+x.awaits+" never became a whole message"
 	case x.awaits == "MM6" && s.Remote.Port() != portNATT && !s.Policy.Auth.Signature():
 		f.Code, f.Reason = event.WrongKey, "the peer answered the key exchange but not the authentication"
 	default:

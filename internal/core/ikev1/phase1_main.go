@@ -70,6 +70,9 @@ func (s *SA) initPolicyAgreed(c *Context, m *message) error {
 func (s *SA) keyExchange(c *Context, public, nonce []byte) []isakmp.Payload {
 	p := []isakmp.Payload{{Type: isakmp.PayloadKE, Body: public}, {Type: isakmp.PayloadNonce, Body: nonce}}
 	p = append(p, s.certRequests(c)...)
+	if s.Role == event.Responder {
+		p = append(p, s.lateVendors()...)
+	}
 	if s.phase1.natt {
 		p = append(p, s.natPayloads()...)
 	}
@@ -91,6 +94,7 @@ func (s *SA) initKeyExchange(c *Context, m *message) error {
 	x, before := s.phase1, *s.phase1
 	x.gxr, x.nr = ke, nonce
 	s.take(c, m)
+	s.learnLate(m)
 	s.emitNAT(c)
 	s.move(c, "IKE_I_MM4", "MM_KEY_EXCH")
 	s.share(c, m, before, ke, func(c *Context) {
@@ -172,6 +176,7 @@ func (s *SA) respKeyExchange(c *Context, m *message) error {
 	x.gxi, x.ni, x.nr = ke, nonce, c.octets(nonceOctets)
 	s.moveTo(m)
 	s.take(c, m)
+	s.learnLate(m)
 	s.emitNAT(c)
 	s.move(c, "IKE_R_MM3", "MM_SA_SETUP")
 	s.makeKeys(c, s.Policy.Group, func(c *Context, public []byte) {

@@ -374,33 +374,6 @@ func chosenPolicy(name string, body []byte, offered []policy.ISAKMP) (policy.ISA
 	return policy.ISAKMP{}, malformed("%s chooses a policy that was not offered: %s", name, got)
 }
 
-// vendorIDs says what we can do beyond the RFCs of IKE: NAT traversal (RFC
-// 3947), dead peer detection (RFC 3706), and to put fragments together where
-// that is configured.
-func (s *SA) vendorIDs(c *Context) []isakmp.Payload {
-	known := []isakmp.Vendor{isakmp.VendorNATT, isakmp.VendorDPD}
-	if c.Settings.Fragmentation {
-		known = append(known, isakmp.VendorFragmentation)
-	}
-	var out []isakmp.Payload
-	for _, v := range known {
-		out = append(out, isakmp.Payload{Type: isakmp.PayloadVendorID, Body: v.ID()})
-	}
-	return out
-}
-
-// learnVendors notes what the peer can do.
-func (s *SA) learnVendors(m *message) {
-	for _, v := range m.all(isakmp.PayloadVendorID) {
-		switch isakmp.VendorOf(v) {
-		case isakmp.VendorNATT:
-			s.phase1.natt = true
-		case isakmp.VendorDPD:
-			s.PeerDPD = true
-		}
-	}
-}
-
 // setKeyBits checks the Key Length attribute: mandatory for ciphers with
 // several lengths, forbidden for the rest (RFC 2409 appendix A).
 func setKeyBits(p policy.ISAKMP, bits uint64) (policy.ISAKMP, error) {

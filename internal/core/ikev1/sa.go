@@ -37,10 +37,12 @@ type SA struct {
 	Identity      string // of the peer
 	// Profile is the isakmp profile in force: of the initiator the entry's, else
 	// the one that recognises the peer; nil for none.
-	Profile     *policy.Profile
-	PeerDPD     bool
-	Established time.Time
-	Expires     time.Time // end of the lifetime; zero before phase 1 is complete
+	Profile *policy.Profile
+	PeerDPD bool
+	// PeerFragments: the peer puts fragments together.
+	PeerFragments bool
+	Established   time.Time
+	Expires       time.Time // end of the lifetime; zero before phase 1 is complete
 
 	state     string // IOS's name
 	step      string // IOS's name of the machine's state: IKE_I_MM1
@@ -56,9 +58,13 @@ type SA struct {
 	confirms  map[uint32]sadb.ChildID // by that number
 	questions map[uint32]struct{}     // numbers of the questions of dead peer detection that are open
 	heard     time.Time               // the last authentic message
-	dead      bool
-	leaf      *x509.Certificate // by which the peer has proved itself; nil with a pre-shared key
-	fetching  *fetching         // nil when nothing is on its way
+	leaf      *x509.Certificate       // by which the peer has proved itself; nil with a pre-shared key
+	fetching  *fetching               // nil when nothing is on its way
+	nattRFC   bool                    // the peer speaks RFC 3947 and not only a draft of it
+
+	assemblies []*assembly // messages that come in fragments, oldest first
+	incomplete bool        // one of them never became whole
+	dead       bool
 }
 
 func newSA(c *Context, conn int, role event.Role, local, remote netip.AddrPort) *SA {
@@ -155,31 +161,45 @@ func (s *SA) Handle(c *Context, h isakmp.Header, d door.Datagram) {
 	if s.dead {
 		return
 	}
-	if d.Remote.Addr() != s.Remote.Addr() || d.Local.Addr() != s.Local.Addr() {
+	if d.Local.Addr() != s.Local.Addr() || d.Remote.Addr() != s.Remote.Addr() && !s.mayCome(c, d.Remote.Addr()) {
 		s.emit(c, event.Dropped{Reason: "IKE message from " + d.Remote.Addr().String() + " with the cookies of " + s.Remote.Addr().String()})
 		return
 	}
 	m := &message{raw: append([]byte(nil), d.Payload...), header: h, local: d.Local, remote: d.Remote}
-	m.sealed = h.Flags&isakmp.FlagEncryption != 0
 	var err error
-	switch h.Exchange {
-	case isakmp.ExchangeMain, isakmp.ExchangeAggressive:
-		err = s.handlePhase1(c, m)
-	case isakmp.ExchangeQuick:
-		err = s.handleQuick(c, m)
-	case isakmp.ExchangeInformational:
-		err = s.handleInformational(c, m)
-	case isakmp.ExchangeTransaction:
-		err = s.handleTransaction(c, m)
-	default:
-		err = malformed("exchange type %s is not spoken on this SA", h.Exchange)
+	if h.Next == isakmp.PayloadFragment {
+		if m.raw, m.header, err = s.handleFragment(c, m); err != nil || m.raw == nil {
+			s.dropped(c, err)
+			return
+		}
 	}
-	if err != nil {
-		s.emit(c, event.Dropped{Reason: err.Error(), Cause: causeOf(err)})
-	}
+	s.dropped(c, s.dispatch(c, m))
 	if s.worn() {
 		s.Delete(c, "too many messages on one SA")
 	}
+}
+
+// dropped tells why a message was not taken, if it was not.
+func (s *SA) dropped(c *Context, err error) {
+	if err != nil {
+		s.emit(c, event.Dropped{Reason: err.Error(), Cause: causeOf(err)})
+	}
+}
+
+// dispatch hands a whole message to its exchange.
+func (s *SA) dispatch(c *Context, m *message) error {
+	m.sealed = m.header.Flags&isakmp.FlagEncryption != 0
+	switch m.header.Exchange {
+	case isakmp.ExchangeMain, isakmp.ExchangeAggressive:
+		return s.handlePhase1(c, m)
+	case isakmp.ExchangeQuick:
+		return s.handleQuick(c, m)
+	case isakmp.ExchangeInformational:
+		return s.handleInformational(c, m)
+	case isakmp.ExchangeTransaction:
+		return s.handleTransaction(c, m)
+	}
+	return malformed("exchange type %s is not spoken on this SA", m.header.Exchange)
 }
 
 // Computed goes on with the result of arithmetic.
@@ -208,6 +228,9 @@ func (s *SA) Deadline() time.Time {
 	if s.fetching != nil {
 		sooner(s.fetching.until)
 	}
+	if len(s.assemblies) > 0 {
+		sooner(s.assemblies[0].ends)
+	}
 	if s.phase1 != nil {
 		sooner(s.phase1.flight.next)
 		if s.Expires.IsZero() {
@@ -226,6 +249,7 @@ func (s *SA) Tick(c *Context) {
 	if s.dead {
 		return
 	}
+	s.tickFragments(c)
 	s.tickFetch(c)
 	if s.phase1 != nil && !s.dead {
 		s.tickPhase1(c)
@@ -261,6 +285,7 @@ func (s *SA) end(c *Context, failed *event.Failed) {
 		}
 	}
 	clear(s.quick)
+	s.assemblies = nil
 	s.keys.wipe()
 	if s.phase1 != nil {
 		s.phase1.private.Wipe()

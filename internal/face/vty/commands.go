@@ -79,6 +79,7 @@ func shows() []row {
 const (
 	showRunning     = "show running-config"
 	showExchange    = "show crypto exchange"
+	replaceConfig   = "configure replace"
 	clearSA         = "clear crypto sa"
 	clearSAPeer     = "clear crypto sa peer"
 	clearSAMap      = "clear crypto sa map"
@@ -104,6 +105,7 @@ func others() []ios.Command {
 	return []ios.Command{
 		{Name: showRunning, Syntax: showRunning, Help: "Current operating configuration, secrets hidden"},
 		{Name: showExchange, Syntax: showExchange + " [ <peer:A.B.C.D> ]", Help: "The last exchanges with a peer, message by message"},
+		{Name: replaceConfig, Syntax: replaceConfig, Help: "Read the configuration file again and put in force what changed"},
 		{Name: clearSA, Syntax: clearSA, Help: "Clear IPSEC SAs"},
 		{Name: clearSAPeer, Syntax: clearSAPeer + " <peer:A.B.C.D>", Help: "Clear the SAs of one peer"},
 		{Name: clearSAMap, Syntax: clearSAMap + " <map:WORD>", Help: "Clear the SAs of one crypto map"},
@@ -130,7 +132,7 @@ func grammar() *ios.Tree {
 		m.Commands = append(m.Commands, ios.Command{Name: r.syntax, Syntax: r.syntax, Help: r.help})
 	}
 	return ios.Must(ios.New(map[string]string{
-		"show": "Show running system information", "clear": "Reset functions", "debug": "Debugging functions", "undebug": "Disable debugging functions",
+		"show": "Show running system information", "clear": "Reset functions", "configure": "Another configuration", "debug": "Debugging functions", "undebug": "Disable debugging functions",
 		"show crypto": "Encryption module", "show ip": "IP information", "show crypto isakmp": "Show ISAKMP", "show crypto isakmp default": "Show ISAKMP defaults", "show crypto pki": "Public key infrastructure", "show crypto ipsec": "Show IPSEC",
 		"show crypto ipsec security-association": "Show parameters of SAs", "clear crypto": "Encryption subsystem", "clear access-list": "Clear access list information",
 		"debug crypto": "Cryptographic subsystem", "<name>": "Access list name or number", "<peer>": "Address of the peer", "<conn>": "conn-id of an ISAKMP SA",

@@ -21,6 +21,11 @@ func Execute(ctx context.Context, c Command, b *Backend, w io.Writer) error {
 	case help:
 		_, err := io.WriteString(w, helpText(c))
 		return err
+	case replaceConfig:
+		if b.Reload == nil {
+			return cannot("read its configuration again")
+		}
+		return b.Reload()
 	case showRunning:
 		return b.runningConfig(c, w)
 	case debugISAKMP, debugIPsec, debugEngine:

@@ -39,6 +39,9 @@ type Backend struct {
 	RunningConfig func() string
 	// Clear clears SAs; it returns once they are gone.
 	Clear func(door.Clear) error
+	// Reload reads the configuration again and puts it in force; on an error
+	// nothing has changed.
+	Reload func() error
 	// ClearCounters sets the counters of the flows with that peer to zero; of
 	// all flows when peer is the zero Addr.
 	ClearCounters func(peer netip.Addr) error
