@@ -53,10 +53,13 @@ func (c *Conn) cutOne(packet []byte, to netip.AddrPort) bool {
 		if parts == nil {
 			return false
 		}
-		err := c.batch.WriteBatch(parts, to)
-		if !errors.Is(err, unix.EMSGSIZE) {
-			return err == nil
+		// The first fragment is as large as any. It goes alone: a last one that
+		// got through without the others would spoil the next try.
+		err := c.batch.WriteBatch(parts[:1], to)
+		if errors.Is(err, unix.EMSGSIZE) {
+			continue
 		}
+		return err == nil && c.batch.WriteBatch(parts[1:], to) == nil
 	}
 	return false
 }

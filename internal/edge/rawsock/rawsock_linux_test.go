@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -252,10 +253,16 @@ func TestWholePacketsKeepTheirHeader(t *testing.T) {
 // A whole packet of more than the MTU is cut here, and the kernel puts it
 // together again, under the header it had.
 func TestLargeWholePacketsAreCut(t *testing.T) {
+	for _, mtu := range []int{1290, 1450, 1500, 600} {
+		t.Run(strconv.Itoa(mtu), func(t *testing.T) { largeWholePackets(t, mtu) })
+	}
+}
+
+func largeWholePackets(t *testing.T, mtu int) {
 	alone(t)
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {
-		err = netlink.LinkSetMTU(lo, 1290)
+		err = netlink.LinkSetMTU(lo, mtu)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -119,8 +119,14 @@ interface GigabitEthernet0/1
 // culvert runs a gateway in r1 or r2.
 func (b *bench) culvert(host string, c router, args ...string) *lab.Gateway {
 	b.t.Helper()
+	return b.culvertText(host, c.text(host), args...)
+}
+
+// culvertText is culvert with a configuration as it is written.
+func (b *bench) culvertText(host, text string, args ...string) *lab.Gateway {
+	b.t.Helper()
 	path := b.configFile(host)
-	if err := os.WriteFile(path, []byte(c.text(host)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 	g, err := b.net.StartGateway(b.ctx, host, lab.GatewayOptions{Binary: os.Getenv(binaryEnv), Config: path, Args: args})
