@@ -74,6 +74,9 @@ func labRun(c *cobra.Command, o tour.Options) error {
 }
 
 func labUp(c *cobra.Command, o tour.Options) error {
+	if o.Peer == tour.Kernel {
+		return bad("culvert: --peer %s: its kernel ends with the command that started it: culvert lab run shows it", o.Peer)
+	}
 	if err := labReady(&o); err != nil {
 		return err
 	}

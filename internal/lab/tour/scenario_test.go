@@ -10,6 +10,7 @@ import (
 
 	"culvert/internal/conf/config"
 	"culvert/internal/lab"
+	"culvert/internal/lab/guest"
 	"culvert/internal/lab/swan"
 )
 
@@ -95,6 +96,11 @@ func toured(t *testing.T, scenario, peer string, wants ...string) {
 			t.Skip(err)
 		}
 	}
+	if peer == Kernel {
+		if err := guest.Available(); err != nil {
+			t.Skip(err)
+		}
+	}
 	var out strings.Builder
 	o := Options{Name: fmt.Sprintf("%s-%s-%d", scenario[:2], peer[:2], os.Getpid()), Binary: binary, Peer: peer, Scenario: scenario}
 	if err := Run(t.Context(), o, &out, false); err != nil {
@@ -138,5 +144,9 @@ func TestNATT(t *testing.T) {
 }
 
 func TestAH(t *testing.T) {
-	toured(t, AH, Culvert, "AH: SPI in 0x", "transform: ah-sha256-hmac ,", "AH, protocol 51              10 (5 from A, 5 from B)", "✓ 10 AH packets for 5 pings and their answers")
+	for _, peer := range []string{Culvert, Kernel} {
+		t.Run(peer, func(t *testing.T) {
+			toured(t, AH, peer, "AH: SPI in 0x", "transform: ah-sha256-hmac ,", "AH, protocol 51              10 (5 from A, 5 from B)", "✓ 10 AH packets for 5 pings and their answers")
+		})
+	}
 }

@@ -1,8 +1,6 @@
 package tour
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,10 +11,7 @@ import (
 
 // strongSwan runs strongSwan at R2: its configuration of the scenario in
 // strongSwan's words.
-func (s *Sites) strongSwan(_ context.Context, peer string) error {
-	if peer == Kernel {
-		return errors.New("lab: not built yet")
-	}
+func (s *Sites) strongSwan() error {
 	c := s.scenario.swan()
 	if s.scenario.credentials != nil {
 		certs, err := s.certificates()

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"culvert/internal/lab"
+	"culvert/internal/lab/guest"
 )
 
 // Peers that may stand at R2.
@@ -38,6 +39,7 @@ type Sites struct {
 	Peer string
 
 	scenario scenario
+	guest    *guest.Guest // at R2, nil without one
 }
 
 // Check says what is wrong with the options.
@@ -93,7 +95,10 @@ func (s *Sites) start(ctx context.Context, o Options) (err error) {
 		_, err = s.gateway(ctx, 1, o.Binary)
 		return err
 	}
-	return s.strongSwan(ctx, o.Peer)
+	if o.Peer == Kernel {
+		return s.kernel(ctx)
+	}
+	return s.strongSwan()
 }
 
 // gateway runs Culvert at R1 (0) or R2 (1).
@@ -111,7 +116,12 @@ func (s *Sites) gateway(ctx context.Context, router int, binary string) (*lab.Ga
 }
 
 // Down takes the lab away.
-func (s *Sites) Down() error { return s.Net.Down() }
+func (s *Sites) Down() error {
+	if s.guest == nil {
+		return s.Net.Down()
+	}
+	return errors.Join(s.guest.Stop(), s.Net.Down())
+}
 
 // ErrNotAsItShouldBe is returned by Run when something was not as it should be;
 // what, has been printed.
