@@ -108,6 +108,12 @@ func (c *explainer) setStep() {
 		return
 	}
 	t := e.Sets[0]
+	if e.ReplayWindow == 0 && t.ESN && c.Settings.Negotiable(t.Verdict()) {
+		c.blame(3, true, "sequence numbers need the anti-replay window",
+			fmt.Sprintf("Transform set %s of crypto map %s %d has extended sequence numbers, whose upper half a receiver finds by the anti-replay window, and that is disabled for the entry.", t.Name, e.Map, e.Seq),
+			c.esnHere(t, false), c.add(e.Origin, "set security-association replay window-size 64"))
+		return
+	}
 	strong := t
 	strong.AH, strong.Cipher, strong.KeyBits, strong.Integ = suite.NoHash, suite.AESCBC, 256, suite.SHA256
 	ways := []choice{c.here(t.Origin, setLine(strong))}

@@ -45,7 +45,7 @@ func settings() *policy.Settings {
 		Hostname: "R1", Policies: []policy.ISAKMP{p}, ReplayWindow: 64,
 		Keys: []policy.Key{{Peers: netip.PrefixFrom(peer, 32), Secret: crypt.NewSecret([]byte("never told")), Origin: at(8, "crypto isakmp key ****** address 198.51.100.2")}},
 		Entries: []policy.Entry{{
-			Map: "CMAP", Seq: 10, Interface: "GigabitEthernet0/1", Local: here, Peers: []netip.Addr{peer}, ACL: list,
+			Map: "CMAP", Seq: 10, Interface: "GigabitEthernet0/1", ReplayWindow: 64, Local: here, Peers: []netip.Addr{peer}, ACL: list,
 			Sets:   []policy.TransformSet{{Name: "STRONG", Cipher: suite.AESCBC, KeyBits: 256, Integ: suite.SHA256, Origin: at(10, "crypto ipsec transform-set STRONG esp-aes 256 esp-sha256-hmac")}},
 			Origin: at(20, "crypto map CMAP 10 ipsec-isakmp"), PeerOrigin: at(21, "set peer 198.51.100.2"), SetOrigin: at(22, "set transform-set STRONG"), ACLOrigin: at(23, "match address 102"),
 		}},
