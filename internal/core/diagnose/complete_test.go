@@ -193,7 +193,7 @@ func phase2Refusals() []refusal {
 			told{"down", 5, true, true, "is responder-only: the peer has to begin", "r1.cfg:26 no responder-only"}},
 		{"AH against ESP", responder, nil, nil, failed(event.NoTransformSet, offer(ah, "tunnel", 0)),
 			told{"down", 3, true, true, "they differ in the protocol (AH against ESP)", "r1.cfg:10 crypto ipsec transform-set STRONG ah-sha256-hmac"}},
-		{"the peer is gone", initiator, nil, nil, event.Failed{Phase: 1, Code: event.PeerGone, Reason: "5 of 5 questions without an answer"},
+		{"the peer is gone", initiator, nil, nil, event.Failed{Phase: 1, Code: event.PeerGone, Reason: "dead peer detection: 5 of 5 questions without an answer"},
 			told{"down", 1, false, false, "answered once and then no more (dead peer detection: 5 of 5 questions without an answer)", ""}},
 		{"fragments", responder, nil, nil, event.Failed{Phase: 1, Code: event.Fragmented, Reason: "2 of 3 came", LastSent: "MM4", LastReceived: "MM3"},
 			told{"down", 1, false, false, "in fragments, and they never became a whole one (2 of 3 came)", "peer 198.51.100.2 no crypto isakmp fragmentation"}},

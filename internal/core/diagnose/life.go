@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"strings"
 
 	"culvert/internal/core/event"
 	"culvert/internal/core/origin"
@@ -46,7 +47,7 @@ func (c *explainer) peerWords() string {
 // peerGone explains an end by dead peer detection (RFC 3706).
 func (c *explainer) peerGone(_ event.Event, w event.Failed) {
 	c.blame(1, false, "the peer stopped answering",
-		fmt.Sprintf("%s answered once and then no more (dead peer detection: %s). It is down, the way to it is, or it began anew without saying so. The next packet of access list %s asks for a new tunnel.", c.report.Peer, w.Reason, c.listName()),
+		fmt.Sprintf("%s answered once and then no more (dead peer detection: %s). It is down, the way to it is, or it began anew without saying so. The next packet of access list %s asks for a new tunnel.", c.report.Peer, strings.TrimPrefix(w.Reason, "dead peer detection: "), c.listName()),
 		c.there("show crypto isakmp sa"))
 }
 
