@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,27 @@ func TestAggressiveModeWrongKey(t *testing.T) {
 				}
 				return fmt.Errorf("%+v", reports)
 			})
+		})
+	}
+}
+
+// ike-scan, which looks for gateways that give their hash away, gets one only
+// where aggressive mode is configured for its address.
+func TestIkeScanAggressive(t *testing.T) {
+	if _, err := exec.LookPath("ike-scan"); err != nil {
+		t.Skip("ike-scan is not installed")
+	}
+	for name, tt := range map[string]struct{ lines, want string }{
+		"not configured": {"", "UNSUPPORTED-EXCHANGE-TYPE"},
+		"configured":     {"crypto isakmp peer address 198.51.100.2\n set aggressive-mode password labsecret\n", "Aggressive Mode Handshake returned"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, time.Minute)
+			b.culvert(lab.R1, router{Global: tt.lines})
+			out, _ := b.run(lab.R2, "ike-scan", "--aggressive", "--id=198.51.100.2", "--idtype=2", "--trans=7/128,2,1,14", "--dhgroup=14", "--retry=1", "198.51.100.1")
+			if !strings.Contains(out, tt.want) || strings.Contains(out, "Hash(") != (tt.lines != "") {
+				t.Errorf("ike-scan says\n%s", out)
+			}
 		})
 	}
 }
