@@ -14,13 +14,14 @@ import (
 )
 
 // wish is what both sides were meant to have.
-type wish struct{ encryption, hash, group, set, pfs, proto string }
+type wish struct{ encryption, hash, group, set, mode, pfs, proto string }
 
 func drawnWish(t *rapid.T) wish {
 	pick := func(name string, of ...string) string { return rapid.SampledFrom(of).Draw(t, name) }
 	return wish{
 		pick("encryption", "aes", "aes 256", "3des"), pick("hash", "sha256", "sha", "md5"), pick("group", "19", "14", "2"),
-		pick("set", "esp-gcm", "esp-aes esp-sha256-hmac", "esp-3des esp-md5-hmac"), pick("pfs", "", "group19", "group2"), pick("proto", "ip", "tcp"),
+		pick("set", "esp-gcm", "esp-aes esp-sha256-hmac", "esp-3des esp-md5-hmac", "ah-sha256-hmac", "ah-sha256-hmac esp-aes", "esp-null esp-sha-hmac"),
+		pick("mode", "", "", "\n esn", "\n mode transport"), pick("pfs", "", "group19", "group2"), pick("proto", "ip", "tcp"),
 	}
 }
 
@@ -57,7 +58,19 @@ func drawn(t *rapid.T, side int, w wish) string {
 	}
 	sets := rapid.IntRange(1, 2).Draw(t, "sets")
 	for i := range sets {
-		say("crypto ipsec transform-set T%d %s", i, or(w.set, "esp-gcm", "esp-aes esp-sha256-hmac", "esp-aes 256 esp-sha-hmac", "esp-3des esp-md5-hmac"))
+		say("crypto ipsec transform-set T%d %s%s", i, or(w.set, "esp-gcm", "esp-aes esp-sha256-hmac", "esp-aes 256 esp-sha-hmac", "esp-3des esp-md5-hmac", "ah-sha-hmac"),
+			or(w.mode, "", "\n esn", "\n mode transport", "\n mode transport require"))
+	}
+	for _, extra := range []string{
+		"crypto isakmp identity hostname", "crypto isakmp aggressive-mode disable", "crypto ipsec security-association replay disable",
+		"crypto isakmp peer address " + peer + "\n set aggressive-mode password one",
+		"crypto isakmp profile P\n match identity address " + peer + "\ncrypto map M 10 ipsec-isakmp\n set isakmp-profile P",
+		"crypto isakmp profile P\n match identity host elsewhere\ncrypto map M 10 ipsec-isakmp\n set isakmp-profile P",
+		"crypto map M 10 ipsec-isakmp\n set security-association level per-host", "crypto map M 10 ipsec-isakmp\n responder-only",
+	} {
+		if slip("extra") {
+			say("%s", extra)
+		}
 	}
 	say("crypto map M 10 ipsec-isakmp\n set peer %s\n set transform-set%s", or(peer, "192.0.2.9"), []string{"", " T0", " T0 T1"}[sets])
 	if pfs := or(w.pfs, "", "group19", "group14", "group2"); pfs != "" {

@@ -80,6 +80,8 @@ func round(from, to Site, seed uint64, begin time.Time) Round {
 		flows = slices.DeleteFunc(flows, func(f policy.Flow) bool { return f.Entry.ResponderOnly && begun(to.Settings, hosts[0], f) })
 		if len(flows) == 0 {
 			r.Waits = fmt.Sprintf("no entry of %s for %s begins: they are responder-only or stand for a dynamic map", from.Name, to.Name)
+			r.Reports = []diagnose.Report{} // nothing was tried: the other round tells
+			return r
 		}
 	}
 	for _, f := range flows {
@@ -96,7 +98,7 @@ func round(from, to Site, seed uint64, begin time.Time) Round {
 	for _, f := range flows {
 		r.Outcomes = append(r.Outcomes, w.outcome(hosts, f))
 	}
-	if len(flows) == 0 && r.Waits == "" {
+	if len(flows) == 0 {
 		r.Outcomes = append(r.Outcomes, Outcome{Site: from.Name, Reason: fmt.Sprintf("no crypto map entry of %s names an address of %s", from.Name, to.Name)})
 	}
 	for i, h := range hosts {
