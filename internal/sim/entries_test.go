@@ -240,3 +240,20 @@ func TestEntriesOfProfiles(t *testing.T) {
 		t.Errorf("R1 tells %+v", happened[event.Failed](r1))
 	}
 }
+
+// A peer that was restarted does not know the ISAKMP SA that we still have, and
+// says nothing on it: it is given up with the quick mode that nobody answers,
+// also without dead peer detection, and the next packet begins anew.
+func TestForgottenByThePeer(t *testing.T) {
+	a, b := sites()
+	x, r1, r2 := up(t, a, b)
+	r2.Restart()
+	r1.Input(door.Expire{Child: only(t, r1).ID, Hard: true})
+	x.Run(time.Second, nil)
+	keepAsking(x, r1, time.Minute)
+	bothUp(t, a.Flows()[0].ID, r1, r2)
+	probes(t, x, r1, r2)
+	if n := r1.Engine.Load().ISAKMP; n != 1 {
+		t.Errorf("R1 has %d ISAKMP SAs", n)
+	}
+}

@@ -154,6 +154,11 @@ func (e *Engine) childFailed(c *ikev1.Context, o ikev1.ChildFailed) {
 		e.postpone(c, k)
 	case o.Yielded:
 	case o.Role == event.Initiator:
+		if o.Silent {
+			// A peer that answers nothing does not know this ISAKMP SA any more.
+			o.SA.Delete(c, "the peer does not answer on it")
+			e.after(c, o.SA)
+		}
 		if f, ok := e.flow(o.Flow); ok && o.Rekey == 0 {
 			e.pass(f.Entry, o.SA.Remote.Addr())
 		}

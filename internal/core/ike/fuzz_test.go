@@ -8,7 +8,6 @@ import (
 
 	"culvert/internal/core/crypt"
 	"culvert/internal/core/door"
-	"culvert/internal/core/flow"
 	"culvert/internal/core/isakmp"
 	"culvert/internal/core/policy"
 	"culvert/internal/core/sadb"
@@ -147,15 +146,15 @@ func (s *script) configure(i int) {
 	case 2:
 		was.Policies = nil
 	case 3:
-		was = *newTwo().end[i].engine.Settings()
+		was = *s.w.fresh(i)
 	case 4:
 		was.Aggressive = []policy.AggressivePeer{{Addr: s.w.end[1-i].addr}}
 	case 5:
 		certified(&was, i)
 	}
-	if len(was.Flows()) == 0 {
+	if len(was.Entries) == 0 {
 		s.w.step(i, door.Configure{Settings: &was})
-		was = *newTwo().end[i].engine.Settings() // and back, so that the story goes on
+		was = *s.w.fresh(i) // and back, so that the story goes on
 	}
 	s.w.step(i, door.Configure{Settings: &was})
 }
@@ -247,6 +246,34 @@ func FuzzStep(f *testing.F) {
 	})
 }
 
+// FuzzEntries is FuzzStep with other kinds of crypto map entries: a bundle for
+// each pair of hosts, a dynamic one at one end, transport mode and extended
+// sequence numbers between the two ends themselves.
+func FuzzEntries(f *testing.F) {
+	for kind := range byte(kinds) {
+		for _, extra := range [][]byte{nil, {actMutate | 0x80, 0, 1, 0, 40, 7, 0, 90, 255}, {actReplay, 3, actReplay | 0x80, 2, actReflect, 1},
+			{actDrop, actTime, 11, 0, actTime | 0x80, 11, 0}, {actTrigger | 0x80, actTrigger}, {actClear, 1, actClear | 0x80, 2, actExpire, 3, actExpire | 0x80, 2}} {
+			f.Add(append([]byte{kind}, story(extra...)...))
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) == 0 {
+			return
+		}
+		s := &script{b: b[1:min(len(b), 2000)], w: newTwoOf(kind(b[0] % byte(kinds)))}
+		for len(s.b) > 0 {
+			s.act()
+		}
+		s.check(t)
+		s.recover(t)
+		for i, g := range s.w.end {
+			if n := len(g.engine.Defined()); n > 1 || n > g.engine.Load().Children {
+				t.Fatalf("gateway %d has %d flows of a dynamic entry for %+v", i+1, n, g.engine.Load())
+			}
+		}
+	})
+}
+
 // recover lets both be honest for a while: afterwards traffic flows.
 func (s *script) recover(t *testing.T) {
 	for range 5 {
@@ -258,13 +285,13 @@ func (s *script) recover(t *testing.T) {
 	}
 	s.check(t)
 	f := s.w.end[0].engine.Settings().Flows()[0]
-	packet := flow.Tuple{Src: f.Selectors.Local.Addr().Next(), Dst: f.Selectors.Remote.Addr().Next(), Proto: flow.ICMP}
+	packet := packetOf(f.Selectors)
 	for i, g := range s.w.end {
 		if i == 1 {
 			packet = packet.Reverse()
 		}
 		ok := false
-		for _, k := range g.engine.Children(f.ID) {
+		for _, k := range g.engine.children { // also of a flow that a dynamic entry made
 			ok = ok || k.Selectors.MatchOut(packet)
 		}
 		alike := len(s.w.end[0].engine.Settings().Aggressive) == len(s.w.end[1].engine.Settings().Aggressive)

@@ -28,8 +28,9 @@ type gateway struct {
 
 // two are engines that can talk to each other; the test moves every message.
 type two struct {
-	now time.Time
-	end [2]*gateway
+	now  time.Time
+	end  [2]*gateway
+	kind kind
 }
 
 func settings(local, peer netip.Addr, from, to netip.Prefix) *policy.Settings {
@@ -43,13 +44,45 @@ func settings(local, peer netip.Addr, from, to netip.Prefix) *policy.Settings {
 	}
 }
 
-func newTwo() *two {
-	a, b := netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")
-	na, nb := netip.MustParsePrefix("10.10.10.0/24"), netip.MustParsePrefix("10.20.20.0/24")
-	return &two{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), end: [2]*gateway{
-		{addr: a, engine: New(settings(a, b, na, nb), rand.NewChaCha8([32]byte{1}))},
-		{addr: b, engine: New(settings(b, a, nb, na), rand.NewChaCha8([32]byte{2}))},
-	}}
+// kind is what kind of crypto map entries two gateways have.
+type kind byte
+
+const (
+	plain kind = iota
+	hostBundles
+	dynamicEnd
+	transportEnds
+	kinds
+)
+
+func newTwo() *two { return newTwoOf(plain) }
+
+func newTwoOf(k kind) *two {
+	w := &two{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kind: k}
+	for i, a := range [2]netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")} {
+		w.end[i] = &gateway{addr: a, engine: New(w.fresh(i), rand.NewChaCha8([32]byte{byte(i + 1)}))}
+	}
+	return w
+}
+
+// fresh are the settings of an end, as they are in the beginning.
+func (w *two) fresh(i int) *policy.Settings {
+	addrs := [2]netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}
+	nets := [2]netip.Prefix{netip.MustParsePrefix("10.10.10.0/24"), netip.MustParsePrefix("10.20.20.0/24")}
+	if w.kind == transportEnds {
+		nets = [2]netip.Prefix{netip.PrefixFrom(addrs[0], 32), netip.PrefixFrom(addrs[1], 32)}
+	}
+	s := settings(addrs[i], addrs[1-i], nets[i], nets[1-i])
+	e := &s.Entries[0]
+	switch {
+	case w.kind == hostBundles:
+		e.PerHost, e.Sets[0].AH = true, suite.SHA256
+	case w.kind == dynamicEnd && i == 1:
+		e.Dynamic, e.Peers, e.ACL = true, nil, nil
+	case w.kind == transportEnds:
+		e.Sets[0].Mode, e.Sets[0].ESN = suite.Transport, true
+	}
+	return s
 }
 
 // step gives an engine an input and keeps what comes out.
@@ -120,8 +153,20 @@ func (w *two) wait(d time.Duration) {
 }
 
 func (w *two) trigger(i int) {
-	f := w.end[i].engine.Settings().Flows()[0]
-	w.step(i, door.Trigger{Flow: f.ID, Packet: flow.Tuple{Src: f.Selectors.Local.Addr().Next(), Dst: f.Selectors.Remote.Addr().Next(), Proto: flow.ICMP}})
+	if flows := w.end[i].engine.Settings().Flows(); len(flows) > 0 {
+		w.step(i, door.Trigger{Flow: flows[0].ID, Packet: packetOf(flows[0].Selectors)})
+	}
+}
+
+// packetOf is a packet between the second hosts of both sides, or the only ones.
+func packetOf(s flow.Selectors) flow.Tuple {
+	host := func(p netip.Prefix) netip.Addr {
+		if p.IsSingleIP() {
+			return p.Addr()
+		}
+		return p.Addr().Next()
+	}
+	return flow.Tuple{Src: host(s.Local), Dst: host(s.Remote), Proto: flow.ICMP}
 }
 
 // An idle engine wants nothing and holds nothing.

@@ -128,6 +128,8 @@ type ChildFailed struct {
 	Rekey  sadb.ChildID
 	Role   event.Role
 	Failed event.Failed
+	// Silent: the peer has said nothing at all since QM1 left.
+	Silent bool
 	// Yielded: it did not fail, it gave way to the peer's quick mode for the same
 	// traffic. Failed is empty then.
 	Yielded bool

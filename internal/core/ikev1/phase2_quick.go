@@ -249,7 +249,8 @@ func (s *SA) failQuick(c *Context, q *quickMode, f event.Failed) {
 	f.Phase, f.Flow = 2, q.flow.ID
 	q.finish(c)
 	s.emit(c, f)
-	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, Rekey: q.rekey, Role: q.role, Failed: f})
+	c.done(ChildFailed{SA: s, Flow: q.flow.ID, Child: q.child.ID, Rekey: q.rekey, Role: q.role, Failed: f,
+		Silent: f.Code == event.NoAnswer && !s.heard.After(q.sent)})
 }
 
 // postponed is how long a quick mode of the peer waits at most for our own.
