@@ -107,9 +107,13 @@ func TestSignaturesThroughTheLossMatrix(t *testing.T) {
 					continue
 				}
 				t.Run(name+"/"+mode+"/"+w.name, func(t *testing.T) {
-					for seed := range uint64(2) {
+					seeds := uint64(2)
+					if testing.Short() {
+						seeds = 1 // either side begins in every other weather
+					}
+					for seed := range seeds {
 						a, b := each(first(l.signed(t)), second(l.signed(t)), options...)
-						runSettings(t, w, []string{"R1", "R2"}[seed%2], seed, a, b)
+						runSettings(t, w, []string{"R1", "R2"}[(seed+uint64(i))%2], seed, a, b)
 					}
 				})
 			}
