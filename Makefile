@@ -3,6 +3,7 @@
 # make build   bin/culvert
 # make lint    gofmt, go vet, staticcheck
 # make fuzz    each fuzz target for a while: FUZZTIME=60s
+# make interop the scenarios of docs/interop.md with every peer; the page is written anew
 #
 # A fresh Debian 12 with Go is enough. What else is needed scripts/setup installs
 # (as root, or with sudo); a second run finds it there and takes no time.
@@ -25,7 +26,7 @@ PEER ?= culvert
 # certificate, aggressive, ah or nat-t: what is special in make lab; nothing when empty.
 SCENARIO ?=
 
-.PHONY: lab test build lint fuzz setup go
+.PHONY: lab test build lint fuzz interop setup go
 
 lab: build
 	@scripts/setup $(if $(filter culvert,$(PEER)),lab,test)
@@ -45,6 +46,9 @@ lint: go
 
 fuzz: go
 	@$(GO) run ./internal/tools/testreport -fuzzonly -fuzztime $(FUZZTIME)
+
+interop: setup
+	@$(GO) test -count=1 -v -timeout 60m ./internal/lab/matrix -update
 
 setup: go
 	@scripts/setup test

@@ -11,6 +11,7 @@
 //	closed_test.go     interesting traffic never leaves in clear, whatever happens
 //	inbound_test.go    what arrives in clear, and the interface's access list
 //	faults_test.go     the five classic faults, explained
+//	ikescan_test.go    what ike-scan asks, and what it is told
 //	words_test.go      show, debug and their abbreviations
 //
 // What a test needs and does not find (root, strongSwan, tshark) it names when

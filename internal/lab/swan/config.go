@@ -143,7 +143,8 @@ secrets { ike-lab { secret = "%s" } }
 		c.LocalTS, c.RemoteTS, c.ESP, int(c.ChildLife.Seconds()), c.Start, c.ChildLines, c.PSK)
 }
 
-// daemon is the daemon's strongswan.conf; its paths are those it sees.
+// daemon is the daemon's strongswan.conf; its paths are those it sees. charon-systemd
+// reads a section of its own name when there is one, and "charon" besides.
 func (c *Config) daemon(plugins []string) string {
 	levels := ""
 	if c.Keys {

@@ -36,8 +36,26 @@ func Available() error {
 	return nil
 }
 
-// Peer is a strongSwan that runs in a router's namespace.
+// Peer is a strongSwan that runs in the place of a router: in its namespace, or
+// in a guest with a kernel of its own ([StartInGuest]).
 type Peer struct {
+	place place
+	// dir is the peer's directory as this process sees it.
+	dir string
+}
+
+// place is where a strongSwan runs.
+type place interface {
+	// swanctl runs a command of swanctl(8) against it.
+	swanctl(ctx context.Context, args ...string) (string, error)
+	log() string
+	running() bool
+	stop() error
+	kill() error
+}
+
+// namespace is a strongSwan in the namespace of a router.
+type namespace struct {
 	daemon *lab.Daemon
 	dir    string
 }
@@ -69,22 +87,23 @@ func Start(n *lab.Net, router string, c Config) (*Peer, error) {
 	if err := p.furnish(host, c); err != nil {
 		return nil, err
 	}
-	p.daemon, err = n.StartDaemon(host, daemonName, []string{"STRONGSWAN_CONF=/run/strongswan.conf"},
+	daemon, err := n.StartDaemon(host, daemonName, []string{"STRONGSWAN_CONF=/run/strongswan.conf"},
 		"unshare", "--mount", "--propagation", "private", "sh", "-c", charonScript, "charon", p.dir)
 	if err != nil {
 		return nil, err
 	}
+	p.place = &namespace{daemon, p.dir}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ready := func() error {
 		_, err := p.Swanctl(ctx, "--stats")
 		return err
 	}
-	if err := p.daemon.AwaitReady(ctx, 20*time.Second, ready); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w\n%s", err, p.Log()), p.daemon.Kill())
+	if err := daemon.AwaitReady(ctx, 20*time.Second, ready); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w\n%s", err, p.Log()), daemon.Kill())
 	}
 	if out, err := p.Swanctl(ctx, "--load-all"); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w\n%s", err, out), p.daemon.Kill())
+		return nil, errors.Join(fmt.Errorf("%w\n%s", err, out), daemon.Kill())
 	}
 	return p, nil
 }
@@ -99,8 +118,12 @@ func Open(n *lab.Net, router string) (*Peer, bool) {
 	if err != nil {
 		return nil, false
 	}
-	return &Peer{daemon: d, dir: filepath.Join(n.Dir(), host+"."+daemonName)}, d.Running()
+	dir := filepath.Join(n.Dir(), host+"."+daemonName)
+	return &Peer{place: &namespace{d, dir}, dir: dir}, d.Running()
 }
+
+// clientConf is the strongswan.conf of swanctl: what reads keys and certificates.
+const clientConf = "swanctl { load = random openssl pem pkcs1 pkcs8 x509 pubkey }\n"
 
 // furnish makes the peer's directory.
 func (p *Peer) furnish(host string, c Config) error {
@@ -111,30 +134,50 @@ func (p *Peer) furnish(host string, c Config) error {
 	if err := os.RemoveAll(p.dir); err != nil {
 		return fmt.Errorf("swan: %w", err)
 	}
-	if err := os.MkdirAll(p.dir, 0o755); err != nil {
-		return fmt.Errorf("swan: %w", err)
-	}
-	for _, f := range [][2]string{
-		{"strongswan.conf", c.daemon(plugins)},
+	files := map[string]string{
+		"strongswan.conf": c.daemon(plugins),
 		// swanctl reads its own: the daemon's paths are not those it sees.
-		{"client.conf", "swanctl { load = random openssl pem pkcs1 pkcs8 x509 }\n"},
-		{"swanctl.conf", c.swanctl(host)},
-	} {
-		if err := os.WriteFile(filepath.Join(p.dir, f[0]), []byte(f[1]), 0o600); err != nil {
-			return fmt.Errorf("swan: %w", err)
-		}
+		"client.conf":  clientConf,
+		"swanctl.conf": c.swanctl(host),
 	}
-	if c.Certs == nil {
-		return nil
+	if c.Certs != nil {
+		files[caFile], files[certFile], files[keyFile] = string(c.Certs.CA), string(c.Certs.Cert), string(c.Certs.Key)
 	}
-	for name, content := range map[string][]byte{caFile: c.Certs.CA, certFile: c.Certs.Cert, keyFile: c.Certs.Key} {
+	return p.write(files)
+}
+
+// write puts files into the peer's directory, with directories as needed.
+func (p *Peer) write(files map[string]string) error {
+	for name, text := range files {
 		path := filepath.Join(p.dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return fmt.Errorf("swan: %w", err)
 		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return fmt.Errorf("swan: %w", err)
 		}
+	}
+	return nil
+}
+
+// Load replaces what strongSwan is configured with: swanctl.conf, and files
+// beside it such as "x509/r2.pem" or "private/r2.pem". SAs that are up stay up.
+func (p *Peer) Load(ctx context.Context, swanctlConf string, files map[string]string) error {
+	for _, d := range []string{"x509", "x509ca", "x509crl", "private"} {
+		if err := os.RemoveAll(filepath.Join(p.dir, d)); err != nil {
+			return fmt.Errorf("swan: %w", err)
+		}
+	}
+	all := map[string]string{"swanctl.conf": swanctlConf}
+	for name, text := range files {
+		all[name] = text
+	}
+	if err := p.write(all); err != nil {
+		return err
+	}
+	out, err := p.Swanctl(ctx, "--load-all", "--clear")
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
 	}
 	return nil
 }
@@ -142,9 +185,23 @@ func (p *Peer) furnish(host string, c Config) error {
 // Swanctl runs a command of swanctl(8) against this peer and returns what it
 // printed. The error of a command that failed holds that, too.
 func (p *Peer) Swanctl(ctx context.Context, args ...string) (string, error) {
-	argv := append([]string{"--mount", "--propagation", "private", "sh", "-c", swanctlScript, "swanctl"}, args...)
-	c := exec.CommandContext(ctx, "unshare", append(argv, "--uri", "unix://"+filepath.Join(p.dir, "charon.vici"))...)
-	c.Env = append(os.Environ(), "SWANCTL_DIR="+p.dir, "STRONGSWAN_CONF="+filepath.Join(p.dir, "client.conf"))
+	return p.place.swanctl(ctx, args...)
+}
+
+func (p *namespace) swanctl(ctx context.Context, args ...string) (string, error) {
+	argv := clientArgs("unix://"+filepath.Join(p.dir, "charon.vici"), args)
+	return swanctl(exec.CommandContext(ctx, argv[0], argv[1:]...), p.dir, args)
+}
+
+// clientArgs are the command line of a swanctl that asks at uri.
+func clientArgs(uri string, args []string) []string {
+	argv := append([]string{"unshare", "--mount", "--propagation", "private", "sh", "-c", swanctlScript, "swanctl"}, args...)
+	return append(argv, "--uri", uri)
+}
+
+// swanctl runs one with a peer's directory.
+func swanctl(c *exec.Cmd, dir string, args []string) (string, error) {
+	c.Env = append(os.Environ(), "SWANCTL_DIR="+dir, "STRONGSWAN_CONF="+filepath.Join(dir, "client.conf"))
 	out, err := c.CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("swan: swanctl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
@@ -208,7 +265,9 @@ func (p *Peer) Await(ctx context.Context, what string, ok func([]SA) bool) ([]SA
 }
 
 // Log is strongSwan's own account, and what it printed before it could write one.
-func (p *Peer) Log() string {
+func (p *Peer) Log() string { return p.place.log() }
+
+func (p *namespace) log() string {
 	b, err := os.ReadFile(filepath.Join(p.dir, "charon.log"))
 	if err != nil {
 		return fmt.Sprintf("(no log of charon: %v)\n%s", err, p.daemon.Log())
@@ -217,10 +276,16 @@ func (p *Peer) Log() string {
 }
 
 // Running tells whether strongSwan runs.
-func (p *Peer) Running() bool { return p.daemon.Running() }
+func (p *Peer) Running() bool { return p.place.running() }
+
+func (p *namespace) running() bool { return p.daemon.Running() }
 
 // Stop ends strongSwan in good order: it deletes its SAs and tells the peer.
-func (p *Peer) Stop() error { return p.daemon.Stop() }
+func (p *Peer) Stop() error { return p.place.stop() }
+
+func (p *namespace) stop() error { return p.daemon.Stop() }
 
 // Kill ends strongSwan as a crash would.
-func (p *Peer) Kill() error { return p.daemon.Kill() }
+func (p *Peer) Kill() error { return p.place.kill() }
+
+func (p *namespace) kill() error { return p.daemon.Kill() }

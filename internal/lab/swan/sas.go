@@ -187,21 +187,34 @@ func (r *rawReader) section(key string) (node, error) {
 	}
 }
 
-// word is a value up to the next space or brace, or a list without its brackets.
+// word is a value up to the next space or brace, or a list without its
+// brackets; a selector in a list may have brackets of its own: "10.0.0.0/8[tcp]".
 func (r *rawReader) word() string {
-	stops := " }"
-	if r.eat("[") {
-		stops = "]"
+	if !strings.HasPrefix(r.in, "[") {
+		end := strings.IndexAny(r.in, " }")
+		if end < 0 {
+			end = len(r.in)
+		}
+		w := r.in[:end]
+		r.in = r.in[end:]
+		return w
 	}
-	end := strings.IndexAny(r.in, stops)
-	if end < 0 {
-		end = len(r.in)
+	depth := 0
+	for i, c := range r.in {
+		switch c {
+		case '[':
+			depth++
+		case ']':
+			depth--
+		}
+		if depth == 0 {
+			w := r.in[1:i]
+			r.in = r.in[i+1:]
+			return w
+		}
 	}
-	w := r.in[:end]
-	r.in = r.in[end:]
-	if stops == "]" {
-		r.eat("]")
-	}
+	w := r.in[1:]
+	r.in = ""
 	return w
 }
 
