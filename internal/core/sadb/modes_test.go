@@ -349,7 +349,7 @@ func TestTransportTakesItsOwnPacketsOnly(t *testing.T) {
 
 // Over the border of the lower half, and with packets of before it that come late.
 func TestExtendedNumbersGoOn(t *testing.T) {
-	for _, set := range modeSets()[:6] {
+	for _, set := range modeSets() {
 		a, b, c := ends(t, set, true, false)
 		out, in := outAndIn(t, a, b, c)
 		late, at := wired(out, sealPacket(t, out, inner(c, 8, nil)))
@@ -359,8 +359,8 @@ func TestExtendedNumbersGoOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := in.Open(bytes.Clone(late), at, 1); err != nil {
-			t.Errorf("%s: late: %v", set, err)
+		if got, err := in.Open(bytes.Clone(late), at, 1); err != nil || got.Newest {
+			t.Errorf("%s: late: %v, newest %v", set, err, got.Newest)
 		}
 		if _, err := in.Open(bytes.Clone(late), at, 1); !errors.Is(err, replay.ErrSeen) {
 			t.Errorf("%s: twice: %v", set, err)
@@ -368,6 +368,20 @@ func TestExtendedNumbersGoOn(t *testing.T) {
 	}
 	if soft := softSeq(true); soft <= math.MaxUint32 || softSeq(false) >= math.MaxUint32 {
 		t.Errorf("the soft limit of extended numbers is %#x", soft)
+	}
+}
+
+// RFC 791: fragments of one packet have one identification, and of no other; and
+// zero the kernel would replace.
+func TestPacketsAreTellable(t *testing.T) {
+	a, b, c := ends(t, policy.TransformSet{AH: suite.SHA1}, false, false)
+	out, _ := outAndIn(t, a, b, c)
+	out.ident = 0xfffe
+	for _, want := range []uint16{0xffff, 1, 2} {
+		p := sealPacket(t, out, inner(c, 8, nil))
+		if got := binary.BigEndian.Uint16(p[4:]); got != want {
+			t.Errorf("identification %#x, want %#x", got, want)
+		}
 	}
 }
 
