@@ -58,6 +58,21 @@ func elsewhere(s *policy.Settings) {
 	s.Entries[0].ACL.Lines[0].Src = flowPrefix("10.99.0.0/24")
 }
 
+func esn(s *policy.Settings) {
+	for i := range s.Entries[0].Sets {
+		s.Entries[0].Sets[i].ESN = true
+	}
+	s.Entries[0].ReplayWindow = 64
+}
+
+func require(s *policy.Settings) {
+	for i := range s.Entries[0].Sets {
+		s.Entries[0].Sets[i].Mode, s.Entries[0].Sets[i].Require = suite.Transport, true
+	}
+}
+
+func responderOnly(s *policy.Settings) { s.Entries[0].ResponderOnly = true }
+
 func deaf(*World) Link { return func(int, door.Send) []time.Duration { return nil } }
 
 func flowPrefix(s string) flow.Match { return flow.PrefixMatch(netip.MustParsePrefix(s)) }
@@ -119,6 +134,20 @@ func faults() []fault {
 		{"no common transform set", nil, sets(gcm(256)), nil, []want{
 			{host: 0, code: event.NoTransformSet, phase: 2, final: true, sent: "QM1", notified: "NO-PROPOSAL-CHOSEN"},
 			{host: 1, code: event.NoTransformSet, phase: 2, final: true, received: "QM1", offers: 2},
+		}},
+		{"AH against ESP", nil, sets(policy.TransformSet{Name: "AH", AH: suite.SHA256}), nil, []want{
+			{host: 0, code: event.NoTransformSet, phase: 2, final: true, sent: "QM1", notified: "NO-PROPOSAL-CHOSEN"},
+			{host: 1, code: event.NoTransformSet, phase: 2, final: true, received: "QM1", offers: 2},
+		}},
+		{"extended sequence numbers wanted there", nil, esn, nil, []want{
+			{host: 0, code: event.NoTransformSet, phase: 2, final: true, sent: "QM1", notified: "NO-PROPOSAL-CHOSEN"},
+			{host: 1, code: event.NoTransformSet, phase: 2, final: true, received: "QM1", offers: 2},
+		}},
+		{"transport mode required, for networks", require, nil, nil, []want{
+			{host: 0, code: event.ModeMismatch, phase: 2, final: true},
+		}},
+		{"responder-only", responderOnly, nil, nil, []want{
+			{host: 0, code: event.IsResponderOnly, phase: 2, final: true},
 		}},
 		{"PFS wanted there", nil, pfs(19), nil, []want{
 			{host: 0, code: event.NoTransformSet, phase: 2, final: true, sent: "QM1", notified: "NO-PROPOSAL-CHOSEN"},
