@@ -148,6 +148,20 @@ func TestAddressChangeBehindNAT(t *testing.T) {
 	}
 }
 
+// A NAT mapping change to an address where the configuration has no peer moves
+// nothing, however authentic: a crypto map entry names its peer by address.
+func TestAddressOfNobodyBehindNAT(t *testing.T) {
+	x, r1, r2, nat := behind(t, keepalive(10*time.Second, 2*time.Second, true))
+	id := trigger(r1)
+	x.Run(5*time.Second, nil)
+	bothUp(t, id, r1, r2)
+	nat.Outside = netip.MustParseAddr("203.0.113.8")
+	x.Run(12*time.Second, nil) // R1 asks from there
+	if sa := r2.Engine.ISAKMP(x.Now)[0]; sa.Remote.Addr() != public {
+		t.Errorf("R2 follows to %s", sa.Remote)
+	}
+}
+
 // two puts R1 and R3 behind one NAT, with a hub R2 that has an entry for each.
 func two(t *testing.T, options ...option) (x *World, r1, r2, r3 *Host) {
 	t.Helper()

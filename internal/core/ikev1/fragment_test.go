@@ -34,6 +34,28 @@ func piece(m []byte, f isakmp.Fragment) []byte {
 	return append(h.Append(nil), body...)
 }
 
+// sound demands that the books of the messages in fragments are right and small.
+func (e *end) sound(t *testing.T) {
+	t.Helper()
+	for _, a := range e.sa.assemblies {
+		count, octets := 0, 0
+		for n, p := range a.parts {
+			if p != nil {
+				count, octets = count+1, octets+len(p)
+				if a.last != 0 && n+1 > a.last {
+					t.Fatalf("fragment %d is kept behind the last one, %d", n+1, a.last)
+				}
+			}
+		}
+		if count != a.count || octets != a.octets || octets > maxWhole {
+			t.Fatalf("%d fragments of %d octets are kept, the books say %d of %d", count, octets, a.count, a.octets)
+		}
+	}
+	if len(e.sa.assemblies) > maxAssemblies {
+		t.Fatalf("%d messages are kept", len(e.sa.assemblies))
+	}
+}
+
 // Fragments come in any order, twice, with the encryption flag or without; the
 // message is taken once, when it is whole.
 func TestFragmentsInAnyOrder(t *testing.T) {
@@ -109,6 +131,7 @@ func TestHostileFragments(t *testing.T) {
 			a, b := phase1(t)
 			m := b.long(2000)
 			play(a, b, m)
+			a.sound(t)
 			if a.heardOf() != 0 || !a.sa.Up() || len(a.sa.assemblies) > maxAssemblies || len(a.sent) != 0 {
 				t.Fatalf("taken %d times, up %t, %d messages kept, %d answers", a.heardOf(), a.sa.Up(), len(a.sa.assemblies), len(a.sent))
 			}
@@ -199,13 +222,9 @@ func FuzzFragments(f *testing.F) {
 			d := piece(m, isakmp.Fragment{ID: uint16(script[1] >> 1), Number: script[0], Last: script[1]&1 != 0, Data: m[:min(len(m), int(script[2]))]})
 			script = script[3:]
 			a.take(d)
-			if len(a.sa.assemblies) > maxAssemblies || !a.sa.Up() {
-				t.Fatalf("%d messages kept, up %t", len(a.sa.assemblies), a.sa.Up())
-			}
-			for _, x := range a.sa.assemblies {
-				if x.octets > maxWhole || x.count > maxFragments {
-					t.Fatalf("%d octets in %d fragments kept", x.octets, x.count)
-				}
+			a.sound(t)
+			if !a.sa.Up() {
+				t.Fatal("the SA is gone")
 			}
 		}
 		a.events, a.sent = nil, nil
