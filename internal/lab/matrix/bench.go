@@ -37,12 +37,13 @@ type Bench struct {
 // third is a network behind R2 besides its site.
 var third = netip.MustParsePrefix("10.30.30.1/24")
 
-// Open makes a lab with that peer at R2; binary is the path of culvert.
-func Open(ctx context.Context, name, binary string, kind scenario.Peer) (*Bench, error) {
+// Open makes a lab with that peer at R2, and on demand with a NAT in front of
+// R1; binary is the path of culvert.
+func Open(ctx context.Context, name, binary string, kind scenario.Peer, nat bool) (*Bench, error) {
 	if err := Available(kind); err != nil {
 		return nil, err
 	}
-	n, err := lab.Up(lab.Options{Name: name})
+	n, err := lab.Up(lab.Options{Name: name, NAT: nat})
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (b *Bench) onTheWire(wire lab.Summary, s *scenario.Scenario, sealed, opened
 	count := wire.ESP
 	others := wire.AH.Total() + wire.ESPinUDP.Total()
 	switch {
-	case b.kind == scenario.SwanUser || s.Theirs.Encap:
+	case b.kind == scenario.SwanUser || s.Theirs.Encap || s.NAT:
 		count, others = wire.ESPinUDP, wire.ESP.Total()+wire.AH.Total()
 	case set.AH != suite.NoHash:
 		count, others = wire.AH, wire.ESP.Total()+wire.ESPinUDP.Total()

@@ -67,7 +67,9 @@ func TestMatrix(t *testing.T) {
 			}
 			t.Run(string(peers[0]), func(t *testing.T) {
 				t.Parallel()
-				m.try(t, binary, fmt.Sprintf("mx%d-%d", len(peers), os.Getpid()), here)
+				for _, nat := range []bool{false, true} {
+					m.try(t, binary, fmt.Sprintf("mx%d-%d", len(peers), os.Getpid()), here, nat)
+				}
 			})
 		}
 	})
@@ -76,11 +78,11 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// try runs all scenarios on one bench.
-func (m *measured) try(t *testing.T, binary, name string, peers []scenario.Peer) {
+// try runs all scenarios with a NAT, or all without, on one bench.
+func (m *measured) try(t *testing.T, binary, name string, peers []scenario.Peer, nat bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
-	b, err := Open(ctx, name, binary, peers[0])
+	b, err := Open(ctx, name, binary, peers[0], nat)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,7 @@ func (m *measured) try(t *testing.T, binary, name string, peers []scenario.Peer)
 			t.Fatal(err)
 		}
 		for _, s := range scenario.All() {
-			if !strings.Contains(s.Name, os.Getenv(only)) {
+			if s.NAT != nat || !strings.Contains(s.Name, os.Getenv(only)) {
 				continue
 			}
 			for _, role := range scenario.Roles() {

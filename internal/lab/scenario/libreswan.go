@@ -16,7 +16,7 @@ func (s *Scenario) IPsecConf() string {
 	fmt.Fprintf(&b, "config setup\n    ikev1-policy=accept\n    uniqueids=yes\n\nconn %%default\n    left=%s\n    right=%s\n    authby=secret\n    ikev2=no\n    auto=add\n"+
 		// The script that would add routes and firewall rules is slow in a guest, and the lab has its routes.
 		"    leftupdown=%%disabled\n",
-		lab.Addr(lab.R2, lab.Outside), lab.Addr(lab.R1, lab.Outside))
+		lab.Addr(lab.R2, lab.Outside), s.seenAs())
 	fmt.Fprintf(&b, "    ike=%s\n", libreswanPolicies(t.Policies))
 	protocol, sets := libreswanSets(t.Sets, t.PFS)
 	fmt.Fprintf(&b, "    phase2=%s\n    phase2alg=%s\n    type=%s\n    pfs=%s\n", protocol, sets, t.Sets[0].Mode, yes(t.PFS != suite.NoGroup))
@@ -25,8 +25,11 @@ func (s *Scenario) IPsecConf() string {
 	if t.ID != "" {
 		fmt.Fprintf(&b, "    leftid=@%s\n", t.ID)
 	}
-	if s.Ours.ID != "" {
+	switch {
+	case s.Ours.ID != "":
 		fmt.Fprintf(&b, "    rightid=@%s\n", s.Ours.ID)
+	case s.NAT:
+		fmt.Fprintf(&b, "    rightid=%s\n", lab.Addr(lab.R1, lab.Outside))
 	}
 	if t.IKELife > 0 {
 		fmt.Fprintf(&b, "    ikelifetime=%ds\n", int(t.IKELife.Seconds()))

@@ -48,6 +48,8 @@ type Scenario struct {
 	Field string
 	// Ours is R1's end. Theirs is R2's; its empty fields are those of Ours.
 	Ours, Theirs Side
+	// NAT: a NAT stands in front of R1, see lab.Options.
+	NAT bool
 	// Refused is what explain at R1 says when Culvert begins, and when the peer
 	// does; the zero Refusal means that the tunnel comes up.
 	Refused Refusal

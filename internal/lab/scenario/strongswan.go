@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"culvert/internal/core/policy"
@@ -29,7 +30,7 @@ func (s *Scenario) Swanctl() string {
 	t := s.peers()
 	var b strings.Builder
 	fmt.Fprintf(&b, "connections { %s {\n  version = 1\n  local_addrs = %s\n  remote_addrs = %s\n  proposals = %s\n",
-		Connection, lab.Addr(lab.R2, lab.Outside), lab.Addr(lab.R1, lab.Outside), swanPolicies(t.Policies))
+		Connection, lab.Addr(lab.R2, lab.Outside), s.seenAs(), swanPolicies(t.Policies))
 	fmt.Fprintf(&b, "  aggressive = %s\n  encap = %s\n", yes(t.Aggressive), yes(t.Encap))
 	fmt.Fprintf(&b, "  mobike = no\n  reauth_time = 0\n  rand_time = 0\n  unique = replace\n%s", swanLife(int(t.IKELife.Seconds())))
 	local, remote := "auth = psk", "auth = psk"
@@ -45,6 +46,14 @@ func (s *Scenario) Swanctl() string {
 	}
 	fmt.Fprintf(&b, "  }\n} }\nsecrets { ike-lab { secret = \"%s\" } }\n", t.Key)
 	return b.String()
+}
+
+// seenAs is the address under which R2 sees R1.
+func (s *Scenario) seenAs() netip.Addr {
+	if s.NAT {
+		return lab.NATAddr()
+	}
+	return lab.Addr(lab.R1, lab.Outside)
 }
 
 // orAddress is a name, or the address of a router that has none.
