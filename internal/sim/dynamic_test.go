@@ -105,6 +105,23 @@ func TestDynamicPeers(t *testing.T) {
 	defined(t, x, h, r1, r2)
 }
 
+// The second entry of a dynamic map has a number above 65535 itself: the flow of
+// a peer gets another.
+func TestDynamicNumbersDoNotMeet(t *testing.T) {
+	x := NewWorld(4)
+	s := site(addrB, addrA, netB, netA, hub(permits(10, "10.20.20.0/24", "10.9.0.0/24")))
+	second := s.Entries[0]
+	second.Seq, second.ACL = 65536, &flow.List{Name: "DYN2", Lines: []flow.Line{permits(10, "10.20.20.0/24", "10.1.0.0/16")}}
+	s.Entries = append(s.Entries, second)
+	h := x.Add("HUB", addrB, s)
+	r1 := x.Add("R1", addrA, spoke(addrA, "10.1.0.0/24", "10.20.20.0/24"))
+	trigger(r1)
+	x.Run(5*time.Second, nil)
+	if got := fmt.Sprint(defined(t, x, h, r1)); got != "[CMAP 65537, line 10]" {
+		t.Errorf("the flow is %s", got)
+	}
+}
+
 // A dynamic entry survives every weather.
 func TestDynamicInBadWeather(t *testing.T) {
 	for _, w := range matrix() {

@@ -307,7 +307,9 @@ func privateNumber(k crypto.Signer) *big.Int {
 	case *rsa.PrivateKey:
 		return k.D
 	case *ecdsa.PrivateKey:
-		return k.D
+		if b, err := k.Bytes(); err == nil {
+			return new(big.Int).SetBytes(b)
+		}
 	}
 	return nil
 }

@@ -173,10 +173,12 @@ func (e *Engine) sortedDefined() []*defined {
 	return out
 }
 
-// freeNumber is the lowest number that no flow of a crypto map has.
+// freeNumber is the lowest number that no flow of a crypto map has, nor an entry
+// of the configuration: of a dynamic map's entries only the first has the number
+// that was written.
 func (e *Engine) freeNumber(crypto string) int {
 	for n := firstDefined; ; n++ {
-		if e.defined[definedID(crypto, n)] == nil {
+		if e.defined[definedID(crypto, n)] == nil && !e.settings.HasEntry(crypto, n) {
 			return n
 		}
 	}

@@ -182,7 +182,7 @@ func matchWords(all []policy.IdentityMatch) string {
 	}
 	var words []string
 	for _, m := range all {
-		w := m.Value
+		var w string
 		switch {
 		case m.Certificate != nil:
 			w = "certificate map " + m.Certificate.Name

@@ -89,6 +89,9 @@ func (s *Settings) dynamic(local netip.Addr) []int {
 	return out
 }
 
+// HasEntry reports whether a crypto map has an entry with that sequence number.
+func (s *Settings) HasEntry(crypto string, seq int) bool { return len(s.named(crypto, seq)) > 0 }
+
 // named lists the numbers of the entries with that name: one for each interface
 // that carries the map.
 func (s *Settings) named(crypto string, seq int) []int {

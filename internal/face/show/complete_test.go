@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"encoding/base64"
-	"math/big"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -41,7 +40,10 @@ func der(t *testing.T, s string) []byte {
 func complete(t *testing.T) *status.Gateway {
 	g := up()
 	partner := netip.MustParseAddr("203.0.113.9")
-	private := &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(2)}, D: big.NewInt(3)}
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), append(make([]byte, 31), 3))
+	if err != nil {
+		t.Fatal(err)
+	}
 	signer, err := crypt.NewSigner(private)
 	if err != nil {
 		t.Fatal(err)
