@@ -33,7 +33,7 @@ lab: build
 	@bin/culvert lab run --peer $(PEER) $(if $(SCENARIO),--scenario $(SCENARIO))
 
 test: setup lint
-	@$(GO) run ./internal/tools/testreport -fuzztime $(FUZZTIME)
+	@$(GO) run ./internal/tools/testreport -fuzztime $(FUZZTIME) -timeout 25m
 
 build: go
 	@$(GO) build -trimpath -o bin/culvert ./cmd/culvert

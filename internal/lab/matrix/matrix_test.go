@@ -68,6 +68,9 @@ func TestMatrix(t *testing.T) {
 			t.Run(string(peers[0]), func(t *testing.T) {
 				t.Parallel()
 				for _, nat := range []bool{false, true} {
+					if testing.Short() && nat {
+						continue // as in table
+					}
 					m.try(t, binary, fmt.Sprintf("mx%d-%d", len(peers), os.Getpid()), here, nat)
 				}
 			})
@@ -76,6 +79,15 @@ func TestMatrix(t *testing.T) {
 	if !t.Failed() {
 		m.compare(t)
 	}
+}
+
+// table is what is tried: all, or with -short, as for the race detector, just
+// enough to see the runner at work, for the program under test is the same.
+func table() []scenario.Scenario {
+	if testing.Short() {
+		return scenario.All()[:2]
+	}
+	return scenario.All()
 }
 
 // try runs all scenarios with a NAT, or all without, on one bench.
@@ -95,7 +107,7 @@ func (m *measured) try(t *testing.T, binary, name string, peers []scenario.Peer,
 		if err := b.Use(ctx, p); err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range scenario.All() {
+		for _, s := range table() {
 			if s.NAT != nat || !strings.Contains(s.Name, os.Getenv(only)) {
 				continue
 			}
