@@ -156,3 +156,31 @@ func TestNothingUninitialisedIsSent(t *testing.T) {
 		}
 	}
 }
+
+// Threat: the same cookie from two peers. Two initiators with one and the same
+// cookie, at two addresses, are two negotiations; neither's messages reach the
+// other's SA.
+func TestSameCookieFromTwoPeers(t *testing.T) {
+	s := newStar(24, 2)
+	var first []byte
+	s.Sniff = func(from *Host, d door.Send) {
+		if from == s.spokes[0] && first == nil {
+			first = append([]byte(nil), d.Payload...)
+		}
+	}
+	id := trigger(s.spokes[0])
+	s.Run(5*time.Millisecond, nil) // MM1 is on its way
+	s.push(s.Now, s.hub, door.Datagram{Local: netip.AddrPortFrom(addrA, 500), Remote: netip.AddrPortFrom(spokeAddr(1), 500), Payload: first})
+	s.Run(time.Millisecond, nil)
+	if l := s.hub.Engine.Load(); l.ISAKMP != 1 {
+		t.Fatalf("the copy from the other address made %+v", l)
+	}
+	s.Run(5*time.Second, nil)
+	if !s.spokes[0].Up(id) {
+		t.Error("the true owner of the cookie is not up")
+	}
+	sas := s.hub.Engine.ISAKMP(s.Now)
+	if len(sas) != 2 || sas[0].Remote.Addr() == sas[1].Remote.Addr() {
+		t.Errorf("the hub has %+v", sas)
+	}
+}

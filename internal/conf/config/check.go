@@ -31,6 +31,7 @@ func checks() []check {
 		{2, "ISAKMP policies can be negotiated", (*checker).policies, false},
 		{2, "every peer has a key", (*checker).peerKeys, false},
 		{2, "every key has a use", (*checker).keyUse, false},
+		{2, "no key is easily guessed", (*checker).shortKeys, false},
 		{2, "aggressive mode is spoken knowingly", (*checker).aggressive, false},
 		{2, "the router's identity can be recognised", (*checker).identity, false},
 		{2, "certificates and keys can prove and be proved", (*checker).trustpointsWork, false},

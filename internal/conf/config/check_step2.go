@@ -187,3 +187,24 @@ func (k *checker) dynamicApplied() bool {
 	}
 	return false
 }
+
+// guessableKey is the number of octets below which a pre-shared key is called short.
+const guessableKey = 12
+
+// shortKeys finds pre-shared keys that can be guessed. In main mode, too, whoever
+// once answers in the place of the peer gets the hash to try them against
+// (CVE-2018-5389); nothing in the protocol helps against that but the key itself.
+func (k *checker) shortKeys() {
+	look := func(keys []Key, write string) {
+		for i := range keys {
+			if key := &keys[i]; key.Secret.Len() > 0 && key.Secret.Len() < guessableKey {
+				k.add(Warning, key.Origin, fmt.Sprintf("the key has fewer than %d characters", guessableKey),
+					"whoever answers once in the place of the peer can guess it offline, and then pass for either side", write)
+			}
+		}
+	}
+	look(k.c.Keys, "crypto isakmp key LONG-RANDOM-KEY address PEER")
+	for i := range k.c.Keyrings {
+		look(k.c.Keyrings[i].Keys, "pre-shared-key address PEER key LONG-RANDOM-KEY")
+	}
+}

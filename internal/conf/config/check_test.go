@@ -17,6 +17,8 @@ import (
 // Each file in testdata/check is a list of configurations, each with the
 // findings of Check: the base is the article's R1, and lines that begin with
 // "- " take one away from it, so that each case shows one fault.
+//
+// Threat: CVE-2018-5389.
 func TestFindings(t *testing.T) {
 	base, err := os.ReadFile("../../../examples/r1.cfg")
 	if err != nil {

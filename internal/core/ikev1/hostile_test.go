@@ -391,6 +391,8 @@ func TestHostileQM1(t *testing.T) {
 }
 
 // QM2 returns the identities as they came (RFC 2409 5.5), whatever their type.
+//
+// Threat: QM2 with other identities.
 func TestQM2ReturnsIdentities(t *testing.T) {
 	a, b := phase1(t)
 	good := []isakmp.Attribute{isakmp.BasicAttribute(4, 1), isakmp.BasicAttribute(5, 5), isakmp.BasicAttribute(6, 128)}

@@ -110,6 +110,8 @@ func TestXAUTHRequest(t *testing.T) {
 }
 
 // A peer that only asks for mode config is refused, and phase 1 stays.
+//
+// Threat: CVE-2010-3302.
 func TestModeConfigRequest(t *testing.T) {
 	a, b := phase1(t)
 	m := a.transact(nil, isakmp.BasicAttribute(1, 0))

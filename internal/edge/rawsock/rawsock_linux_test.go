@@ -145,6 +145,8 @@ func TestTooLargeIsDropped(t *testing.T) {
 }
 
 // A packet of more than the MTU travels in fragments and arrives whole.
+//
+// Threat: ESP in IP fragments.
 func TestFragmentsArriveWhole(t *testing.T) {
 	alone(t)
 	lo, err := netlink.LinkByName("lo")

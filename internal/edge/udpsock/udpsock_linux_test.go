@@ -274,6 +274,8 @@ func TestWritersTakeTurns(t *testing.T) {
 }
 
 // A port nobody listens at answers with an ICMP error; the reader lives on.
+//
+// Threat: spoofed ICMP errors.
 func TestReaderOutlivesICMPErrors(t *testing.T) {
 	x, y := listen(t, Options{}), listen(t, Options{})
 	gone := listen(t, Options{})
