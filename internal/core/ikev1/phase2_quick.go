@@ -36,6 +36,7 @@ type quickMode struct {
 	ni, nr  []byte
 	iv      []byte // of the next message
 	commit  bool   // the peer will tell when it is ready: it set the commit bit in QM2
+	late    bool   // given up for want of QM3, which may come all the same
 	private crypt.Private
 	public  []byte
 	ids     []isakmp.Payload // IDci and IDcr of the peer, which QM2 returns as they came
@@ -98,6 +99,8 @@ func (s *SA) handleQuick(c *Context, m *message) error {
 		return nil
 	case q.done && q.commit:
 		return s.initConnected(c, m, q)
+	case q.late:
+		return s.respLateQM3(c, m, q)
 	case q.done || q.awaits == "":
 		return malformed("quick mode %08x awaits no message", q.id)
 	case q.role == event.Initiator:
@@ -335,7 +338,7 @@ func (s *SA) tickQuick(c *Context, q *quickMode) {
 func (s *SA) expireQuick(c *Context, q *quickMode) {
 	f := event.Failed{Code: event.NoAnswer, Reason: "no " + q.awaits + " from the peer", LastSent: q.flight.sent.Name}
 	if q.role == event.Responder {
-		f.LastReceived = "QM1"
+		f.LastReceived, q.late = "QM1", q.awaits == "QM3"
 	}
 	s.failQuick(c, q, f)
 }

@@ -282,11 +282,7 @@ func shorter(own, offered policy.Lifetime) bool { return offered.Shorter(own) !=
 
 // respQM3 takes QM3: the initiator is alive, we may send.
 func (s *SA) respQM3(c *Context, m *message, q *quickMode) error {
-	m.name = "QM3"
-	if err := s.open(m, q.iv); err != nil {
-		return err
-	}
-	if err := s.verifyHash(m, []byte{0}, be32(q.id), q.ni, q.nr); err != nil {
+	if err := s.readQM3(m, q); err != nil {
 		return err
 	}
 	s.moveTo(m)
@@ -296,5 +292,27 @@ func (s *SA) respQM3(c *Context, m *message, q *quickMode) error {
 	c.childUp(ChildUp{SA: s, Child: q.child, Out: true})
 	s.childUp(c, q)
 	s.move(c, "IKE_QM_PHASE2_COMPLETE", "QM_IDLE")
+	return nil
+}
+
+func (s *SA) readQM3(m *message, q *quickMode) error {
+	m.name = "QM3"
+	if err := s.open(m, q.iv); err != nil {
+		return err
+	}
+	return s.verifyHash(m, []byte{0}, be32(q.id), q.ni, q.nr)
+}
+
+// respLateQM3 takes QM3 of an exchange that was given up. The initiator holds a
+// pair that we took away: the delete that told it so was lost, so it is told
+// again, once.
+func (s *SA) respLateQM3(c *Context, m *message, q *quickMode) error {
+	if err := s.readQM3(m, q); err != nil {
+		return err
+	}
+	s.moveTo(m)
+	s.received(c, m)
+	q.late = false
+	s.DeleteChild(c, q.child.In)
 	return nil
 }
