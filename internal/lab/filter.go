@@ -23,6 +23,7 @@ const (
 	NATT                // all of UDP 4500
 	ESP                 // protocol 50
 	All                 // everything
+	Fragments           // of IPv4 packets, the first included
 )
 
 // Loss drops that many packets in a thousand, at random, of what arrives at
@@ -122,6 +123,13 @@ func (t Traffic) matches() [][]expr.Any {
 		return [][]expr.Any{udpTo(4500)}
 	case ESP:
 		return [][]expr.Any{protocol(unix.IPPROTO_ESP)}
+	case Fragments:
+		// RFC 791 3.1: MF is set or the offset is not 0.
+		return [][]expr.Any{{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0x3f, 0xff}, Xor: make([]byte, 2)},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 2)},
+		}}
 	}
 	return [][]expr.Any{nil}
 }
