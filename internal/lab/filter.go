@@ -19,11 +19,11 @@ type Traffic uint8
 
 // The kinds.
 const (
-	IKE  Traffic = iota // UDP 500, and UDP 4500 behind a non-ESP marker (RFC 3948 2.2)
-	NATT                // all of UDP 4500
-	ESP                 // protocol 50
-	All                 // everything
-	Fragments           // of IPv4 packets, the first included
+	IKE       Traffic = iota // UDP 500, and UDP 4500 behind a non-ESP marker (RFC 3948 2.2)
+	NATT                     // all of UDP 4500
+	ESP                      // protocol 50
+	All                      // everything
+	Fragments                // of IPv4 packets, the first included
 )
 
 // Loss drops that many packets in a thousand, at random, of what arrives at
