@@ -33,6 +33,12 @@ type bench struct {
 // newBench makes a lab for one test, beside those of others, or skips.
 func newBench(t *testing.T, limit time.Duration) *bench {
 	t.Helper()
+	return newBenchOf(t, limit, lab.Options{})
+}
+
+// newBenchOf is newBench with a lab of another shape; its name is chosen here.
+func newBenchOf(t *testing.T, limit time.Duration, o lab.Options) *bench {
+	t.Helper()
 	if err := lab.Available(); err != nil {
 		t.Skip(err)
 	}
@@ -41,7 +47,8 @@ func newBench(t *testing.T, limit time.Duration) *bench {
 	t.Cleanup(cancel)
 	name := fnv.New32a()
 	_, _ = name.Write([]byte(t.Name())) // a hash takes everything
-	n, err := lab.Up(lab.Options{Name: fmt.Sprintf("io%d-%x", os.Getpid(), name.Sum32())})
+	o.Name = fmt.Sprintf("io%d-%x", os.Getpid(), name.Sum32())
+	n, err := lab.Up(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,10 +153,16 @@ func (b *bench) configFile(host string) string { return filepath.Join(b.net.Dir(
 // strongSwan runs one in r2.
 func (b *bench) strongSwan(c swan.Config) *swan.Peer {
 	b.t.Helper()
+	return b.strongSwanAt(lab.R2, c)
+}
+
+// strongSwanAt runs one at either end.
+func (b *bench) strongSwanAt(host string, c swan.Config) *swan.Peer {
+	b.t.Helper()
 	if err := swan.Available(); err != nil {
 		b.t.Skip(err)
 	}
-	p, err := swan.Start(b.net, lab.R2, c)
+	p, err := swan.Start(b.net, host, c)
 	if err != nil {
 		b.t.Fatal(err)
 	}
