@@ -146,6 +146,8 @@ func certificateRefusals() []refusal {
 			told{"down", 2, false, false, "does not know us under the identity", ""}},
 		{"certificates in fragments", initiator, signed, nil, event.Failed{Phase: 1, Code: event.NoAnswer, LastSent: "MM5", LastReceived: "MM4"},
 			told{"down", 1, false, false, "drops the IP fragments of MM5, which is large with a certificate in it", ""}},
+		{"the peer's certificate in fragments", responder, signed, nil, event.Failed{Phase: 1, Code: event.NoAnswer, LastSent: "MM4", LastReceived: "MM3"},
+			told{"down", 1, false, false, "drops the IP fragments of MM5, which is large with the peer's certificate in it", ""}},
 	}
 }
 
@@ -245,6 +247,25 @@ func TestNoCodeIsForgotten(t *testing.T) {
 	} {
 		if (c.tellers()[code] == nil) != own[code] {
 			t.Errorf("%s: a function of its own: %t", code, c.tellers()[code] != nil)
+		}
+	}
+}
+
+// Who has to cut large messages: the side that sends the lost one, unless it is
+// told to already; then the other side has to say that it takes fragments.
+func TestWhoShouldCut(t *testing.T) {
+	for _, c := range []struct {
+		sent string
+		here bool
+		side string
+	}{{"MM5", false, "R1"}, {"MM5", true, "peer 198.51.100.2"}, {"MM4", false, "peer 198.51.100.2"}, {"MM4", true, "peer 198.51.100.2"}} {
+		s := settings()
+		signed(s)
+		s.Fragmentation = c.here
+		r := Explain(Evidence{Settings: s, Now: now, Failures: []event.Event{failure(event.Initiator, event.Failed{Phase: 1, Code: event.NoAnswer, LastSent: c.sent})}})[0]
+		last := r.Fixes[len(r.Fixes)-1]
+		if last.Side != c.side || len(last.Write) != 1 || last.Write[0] != "crypto isakmp fragmentation" {
+			t.Errorf("behind %s, fragmentation here %t: %+v, expected it at %s", c.sent, c.here, r.Fixes, c.side)
 		}
 	}
 }

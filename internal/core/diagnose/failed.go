@@ -121,7 +121,10 @@ func (c *explainer) noAnswer(_ event.Event, w event.Failed) {
 		ways = append(ways, c.there("crypto isakmp peer address "+c.entry.Local.String(), " set aggressive-mode client-endpoint ipv4-address "+peer.String()))
 	case c.signs() && (w.LastSent == "MM5" || w.LastSent == "MM6"):
 		also += "; or a filter drops the IP fragments of " + w.LastSent + ", which is large with a certificate in it"
-		ways = append(ways, choice{{Side: c.side(), Write: []string{"crypto isakmp fragmentation"}, Add: true}})
+		ways = append(ways, c.cutting(c.Settings.Fragmentation))
+	case c.signs() && w.LastSent == "MM4":
+		also += "; or a filter drops the IP fragments of MM5, which is large with the peer's certificate in it"
+		ways = append(ways, c.cutting(true))
 	}
 	c.blame(1, false, fmt.Sprintf("no answer on %s: %s", port, said),
 		fmt.Sprintf("%s does not answer on %s: %s. It is down, a filter on the way or its interface ACL drops %s, %s.", peer, port, said, port, also), ways...)
@@ -134,6 +137,16 @@ func (c *explainer) signs() bool {
 		return len(c.Settings.Policies) > 0 && c.Settings.Policies[0].Auth.Signature()
 	}
 	return s.Policy.Auth.Signature()
+}
+
+// cutting lets IKE cut large messages. Here that helps only when the peer says
+// that it can, so who has it here already needs it there.
+func (c *explainer) cutting(there bool) choice {
+	const line = "crypto isakmp fragmentation"
+	if there {
+		return c.thereToo(line)
+	}
+	return choice{{Side: c.side(), Write: []string{line}, Add: true}}
 }
 
 // other explains what no other function does: with the peer's own words, where
