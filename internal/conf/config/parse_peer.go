@@ -138,18 +138,23 @@ func (r *reader) useKeyrings(m *ios.Match, l ios.Line) {
 }
 
 func (r *reader) selfIdentity(m *ios.Match, l ios.Line) {
-	p := r.profile
-	p.Self, p.HasSelf = policy.SelfIdentity{}, !undo(m)
+	r.profile.Self, r.profile.HasSelf = r.named(m, l), !undo(m)
+}
+
+// named is how a line says that we name ourselves; "no" takes that back. An
+// identity without a name is our address.
+func (r *reader) named(m *ios.Match, l ios.Line) policy.SelfIdentity {
 	if undo(m) {
-		return
+		return policy.SelfIdentity{}
 	}
-	p.Self.Origin = r.origin(l)
+	self := policy.SelfIdentity{Origin: r.origin(l)}
 	switch {
 	case m.Has("fqdn"):
-		p.Self.Kind, p.Self.Value = policy.IdentityFQDN, m.Value("fqdn")
+		self.Kind, self.Value = policy.IdentityFQDN, m.Value("fqdn")
 	case m.Has("user-fqdn"):
-		p.Self.Kind, p.Self.Value = policy.IdentityUser, m.Value("user")
+		self.Kind, self.Value = policy.IdentityUser, m.Value("user")
 	}
+	return self
 }
 
 // matchIdentity reads one line that says for whom a profile is.
@@ -228,17 +233,8 @@ func (r *reader) password(m *ios.Match, l ios.Line) {
 
 func (r *reader) endpoint(m *ios.Match, l ios.Line) {
 	p := r.peerBlock
-	p.Self, p.HasSelf = policy.SelfIdentity{}, !undo(m)
-	if undo(m) {
-		return
-	}
-	p.Self.Origin = r.origin(l)
-	switch {
-	case m.Has("fqdn"):
-		p.Self.Kind, p.Self.Value = policy.IdentityFQDN, m.Value("fqdn")
-	case m.Has("user-fqdn"):
-		p.Self.Kind, p.Self.Value = policy.IdentityUser, m.Value("user")
-	default:
+	p.Self, p.HasSelf = r.named(m, l), !undo(m)
+	if p.HasSelf && p.Self.Kind == policy.IdentityAddress {
 		p.Self.Value = m.Value("address")
 	}
 }
